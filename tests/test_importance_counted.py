@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from fhir_gateway import gate
-from fhir_gateway.domain.reporting import COLUMNS, EVERYBODY, IMPORTANCE, of_person
+from fhir_gateway.domain.one_counted import of_person
+from fhir_gateway.domain.reporting import COLUMNS, EVERYBODY, IMPORTANCE
 from fhir_gateway.domain.types import Keep
 from fhir_gateway.gate.surveying import REPORT
 

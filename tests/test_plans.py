@@ -25,6 +25,7 @@ from fhir_gateway.domain.types import Actor
 from fhir_gateway.gate import Context, House
 from fhir_gateway.plans.laying import contribute
 from fhir_gateway.store import sqlite
+from fhir_gateway.store.base import Store
 
 from .test_mapping_laws import SHAPED, without_errors
 
@@ -70,9 +71,9 @@ async def place(tmp_path: Path) -> AsyncIterator[Place]:
 
 
 @asynccontextmanager
-async def opened(path: Path) -> AsyncIterator[Place]:
-    """A house over a store of its own, its organisations in it."""
-    store = await sqlite.open(path)
+async def opened(path: Path, other: Store | None = None) -> AsyncIterator[Place]:
+    """A house over a store of its own (SQLite, where no other is given), its organisations in it."""
+    store = other or await sqlite.open(path)
     seconds = itertools.count()
     numbers = itertools.count(1)
     house = House(

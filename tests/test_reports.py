@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from fhir_gateway import gate, plans
 from fhir_gateway.definitions import load_r4
 from fhir_gateway.domain.measured import measure_report
+from fhir_gateway.domain.one_counted import of_person
 from fhir_gateway.domain.problem import Problem
-from fhir_gateway.domain.reporting import COLUMNS, ELSEWHERE, EVERYBODY, FEW, KINDS, Person, Report, of_person, report, rounded
+from fhir_gateway.domain.reporting import COLUMNS, ELSEWHERE, EVERYBODY, FEW, KINDS, Person, Report, report, rounded
 from fhir_gateway.domain.types import Keep
 from fhir_gateway.domain.validate import check
 from fhir_gateway.gate.surveying import REPORT
@@ -212,12 +213,11 @@ def test_scores_are_told_before_and_after() -> None:
     others = [Person("")] * 10
     (change,) = report("outcomes", people + others).changes
     assert (change.people, change.score_before, change.score_after, change.name) == (60, 50.0, 60.0, "PAM score"), "49.83 to the nearest two, 58.33 to the nearest five"
-    assert {*change.counts.values()} == {None}, "beside means the three are not told"
+    assert change.counts == {"higher": None}, "beside means it is not told"
     people = [replace(p, scores={pam: (50.0, 60.0 if n < 40 else 40.0)}) for n, p in enumerate(people)]
     (change,) = report("outcomes", people + others).changes
     assert change.score_before is None and change.score_after is None, "everybody had fifty before"
-    assert change.counts["the same"] is None and change.counts["higher"] == 40
-    assert change.counts["lower"] is None, "else the one that is not told were what is left"
+    assert change.counts == {"higher": 40}, "of three that add up to a number somebody knows, the others would tell few"
     assert not report("outcomes", people[:4] + others).changes
 
 
@@ -359,7 +359,7 @@ def test_scores_and_codes_of_a_measure_report_have_their_codes_and_means() -> No
     at = datetime.fromisoformat("2026-11-27T10:00:00Z")
     (before, after) = measure_report(report("outcomes", people), at, "")["group"]
     assert (before["measureScore"], after["measureScore"]) == ({"value": 1.0}, {"value": 10.0}) and before["code"]["coding"] == [{"system": SCT, "code": "736534008", "display": "Wellbeing"}]
-    assert [s["value"]["text"] for s in after["stratifier"][0]["stratum"]] == ["higher", "the same", "lower"]
+    assert [s["value"]["text"] for s in after["stratifier"][0]["stratum"]] == ["higher"]
     goals = measure_report(report("goals", people), at, "")
     assert [g["population"][0]["count"] for g in goals["group"] if g["code"]["text"] == "about Walking"] == [25]
     masked = {"extension": [{"url": "http://hl7.org/fhir/StructureDefinition/data-absent-reason", "valueCode": "masked"}]}

@@ -13,7 +13,9 @@ from .bringing import console
 from .operating import out
 
 HIDDEN = "-"  # in place of what is not told
-MEANS = f"Means are of {MEAN_OF} people or more, made of counts rounded to five; where they are told, it is not told who is higher, the same or lower."
+STILL = "A count changes only where five people or more came or went since a report of the last year."
+AGAIN = "told again, for by a new one, beside it, somebody could be known."
+MEANS = f"Means are of {MEAN_OF} people or more, made of counts rounded to five; where they are told, it is not told how many are higher."
 
 
 async def tell(kind: str, by: str, as_json: bool, as_fhir: bool = False) -> int:
@@ -23,7 +25,7 @@ async def tell(kind: str, by: str, as_json: bool, as_fhir: bool = False) -> int:
             task = progress.add_task("Counting people")
             counted = await gate.counted_over_all(operator(w), kind, by, lambda n, of: progress.update(task, completed=n, total=max(n, of)))
     if as_fhir:
-        out(measure_report(counted.report, counted.at, by))
+        out(measure_report(counted.report, counted.at, by, min([counted.at, *counted.earlier.values()])))
     elif as_json:
         _lines(counted)
     else:
@@ -32,30 +34,41 @@ async def tell(kind: str, by: str, as_json: bool, as_fhir: bool = False) -> int:
 
 
 def _lines(c: gate.Counted) -> None:
-    said = {"kind": c.report.kind, "at": c.at.isoformat(), "until": c.until.isoformat()}
+    def said(part: str) -> dict[str, str]:
+        return {"kind": c.report.kind, "at": c.counted(part).isoformat(), "until": c.until.isoformat()}
+
     for row in c.report.rows:
-        out({**said, "group": row.group, "people": row.people, "counts": dict(row.counts)})
+        out({**said("rows"), "group": row.group, "people": row.people, "counts": dict(row.counts)})
     for (system, code), name, people in c.report.about:
-        out({**said, "about": {"system": system, "code": code, "name": name}, "people": people})
+        out({**said("about"), "about": {"system": system, "code": code, "name": name}, "people": people})
     for x in c.report.changes:
         what = {"system": x.system, "code": x.code, "name": x.name}
-        out({**said, "score": what, "people": x.people, "before": x.score_before, "after": x.score_after, "counts": dict(x.counts)})
+        out({**said(x.part), "score": what, "people": x.people, "before": x.score_before, "after": x.score_after, "counts": dict(x.counts)})
 
 
 def _print(c: gate.Counted) -> None:
-    print(f"{c.report.kind}, counted on {c.at:%d %B %Y}; the same until {c.until:%d %B %Y}. Rounded to five; {HIDDEN} is fewer than five, or would tell such a count.")
+    print(f"{c.report.kind}, counted on {c.at:%d %B %Y}; the same until {c.until:%d %B %Y}. Rounded to five; {HIDDEN} is fewer than five, or would tell such a count. {STILL}")
+    _again(c, "rows")
     for row in c.report.rows:
         print(f"{row.group}: {_count(row.people)} people")
         for name, n in row.counts.items():
             print(f"  {name}: {_count(n)}")
+    _again(c, "about")
     for (_, code), name, people in c.report.about:
         print(f"about {name or 'code'} ({code}): {people} people")
     if c.report.changes:
         print(MEANS)
     for change in c.report.changes:
+        _again(c, change.part)
         print(_change(change))
     if _nothing(c.report):
         print("Nothing can be told of so few people.")
+
+
+def _again(c: gate.Counted, part: str) -> None:
+    """That what follows is told again."""
+    if part in c.earlier:
+        print(f"As counted on {c.earlier[part]:%d %B %Y}, {AGAIN}")
 
 
 def _change(x: Change) -> str:

@@ -18,13 +18,14 @@ ABSENT: Final = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
 Node = dict[str, Any]
 
 
-def measure_report(report: Report, at: datetime, by: str) -> Node:
-    """A summary MeasureReport of `report`, counted `at`, by `by` ("" for everybody together). Its `measure` is named after the report, which docs/reports.md describes."""
-    day = at.isoformat(timespec="seconds")
+def measure_report(report: Report, at: datetime, by: str, since: datetime | None = None) -> Node:
+    """A summary MeasureReport of `report`, counted `at`, the first part of it `since`, by `by` ("" for everybody together). Its `measure` is named after
+    the report, which docs/reports.md describes."""
+    day, first = (d.isoformat(timespec="seconds") for d in (at, since or at))
     groups = [*_columns(report, by), *_about(report), *(g for c in report.changes for g in _change(c))]
     return {
         "resourceType": "MeasureReport", "status": "complete", "type": "summary", "measure": f"{OURS}/Measure/{report.kind}", "date": day,
-        "period": {"start": day, "end": day}, **({"group": groups} if groups else {}),
+        "period": {"start": first, "end": day}, **({"group": groups} if groups else {}),
     }  # fmt: skip
 
 

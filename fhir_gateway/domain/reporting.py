@@ -7,37 +7,26 @@ same name. docs/reports.md
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import date
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from math import floor, log10
 from statistics import fmean
 from typing import Any, Final, Literal
-
-from .follow_ups import asked_by, still_open
-from .plan_reviews import review_of
-from .vocabulary import OURS
 
 FEW: Final = 5
 MEAN_OF: Final = 25  # people, by their rounded count, and more, whose mean is told
 NO_SCORE: Final = 1e12  # what no scale has, nor a part of it so small
 LEAST_GROUP: Final = 2 * FEW  # people of a place by itself; of fewer they are counted as `elsewhere`
 ELSEWHERE, EVERYBODY = "elsewhere", "everybody"
-MAIN_PLAN: Final = "2181441000000107"
-REVIEW_OF_PLAN: Final = "425268008"
-OFFER: Final = f"{OURS}/CodeSystem/plan-offer"
-PUBLIC: Final = {"http://snomed.info/sct": r"\d{6,18}", "http://loinc.org": r"\d{1,7}-\d"}  # systems whose codes are nobody's words
 REASONS: Final = ("not available", "not affordable", "waiting list", "not accessible", "declined")  # and whatever else is said
 STATES: Final = ("proposed", "planned", "accepted", "active", "on-hold", "completed", "cancelled", "rejected")
 OUTCOMES: Final = ("in-progress", "improving", "worsening", "no-change", "achieved", "sustaining", "not-achieved", "no-progress", "not-attainable")
 IMPORTANCE: Final = tuple(f"importance {n}" for n in range(1, 11))  # of a goal, 10 matters most
 Kind = Literal["coverage", "goals", "choices", "unmet-need", "outcomes"]
 KINDS: Final[tuple[Kind, ...]] = ("coverage", "goals", "choices", "unmet-need", "outcomes")
-_DISTRICT: Final = re.compile(r"([A-Z]{1,2}[0-9][A-Z0-9]?) ?[0-9][A-Z]{2}\Z")
 
-WAYS: Final = ("higher", "the same", "lower")
+HIGHER, MEANS = "higher", "means"  # how a score is told
 
 Code = tuple[str, str]  # system, code
 
@@ -64,7 +53,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Before and after of one score: of `people` (rounded), the means, or how many are higher, the same and lower (rounded; None: not told)."""
+    """Before and after of one score: of `people` (rounded), the means, or in `counts` how many are higher (rounded; None: not told)."""
 
     system: str
     code: str
@@ -73,6 +62,11 @@ class Change:
     counts: Mapping[str, int | None]
     score_before: float | None = None
     score_after: float | None = None
+
+    @property
+    def part(self) -> str:
+        """What this part of a report is called."""
+        return f"{self.system}|{self.code}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,164 +89,61 @@ COLUMNS: Final[Mapping[Kind, tuple[str, ...]]] = {
 }
 
 
-# -- one person -------------------------------------------------------------------------------------------------------
-
-
-def of_person(kind: Kind, group: str, record: Iterable[Mapping[str, Any]], today: date) -> Person:
-    """What this report counts of one person, from those of their resources that may be counted."""
-    by: dict[str, list[Mapping[str, Any]]] = {}
-    for resource in record:
-        if resource.get("status") != "entered-in-error" and resource.get("lifecycleStatus") != "entered-in-error":
-            by.setdefault(str(resource.get("resourceType")), []).append(resource)
-    if kind == "coverage":
-        return Person(group, _coverage(by, today))
-    if kind == "goals":
-        return _goals(group, by.get("Goal", []))
-    if kind == "choices":
-        return _choices(group, by.get("ServiceRequest", []))
-    if kind == "unmet-need":
-        return Person(group, _unmet(by.get("ServiceRequest", [])))
-    return replace(_scores(group, by.get("Observation", [])), has=_asked_again(by.get("Task", []), today))
-
-
-def district(patient: Mapping[str, Any]) -> str:
-    """The postcode district of where somebody lives (`NR30`); "" where it is not known."""
-    homes = [a for a in patient.get("address", ()) if a.get("use") not in ("old", "billing", "work") and "end" not in a.get("period", {})]
-    found = (_DISTRICT.match(str(a.get("postalCode", "")).strip().upper()) for a in homes)
-    return next((m[1] for m in found if m), "")
-
-
-def _coverage(by: Mapping[str, list[Mapping[str, Any]]], on: date) -> frozenset[str]:
-    today = on.isoformat()
-    plans = [p for p in by.get("CarePlan", ()) if MAIN_PLAN in _codes(p.get("category"))]
-    live = [p for p in plans if p.get("status") in ("active", "on-hold")]
-    offers = [t for t in by.get("Task", ()) if any(c.get("system") == OFFER for c in _codings([t.get("code", {})]))]
-    workers = [p for t in by.get("CareTeam", ()) for p in t.get("participant", ()) if _said(p, "key-worker") is True and _still(p, today)]
-    late = [r for p in live if (r := review_of(p)) is not None and r.late(on)]
-    due = {str(t.get("restriction", {}).get("period", {}).get("end", "9")) for t in by.get("Task", ()) if _open_review(t)}
-    counted = {
-        "offered a plan": plans or offers, "has a plan": live, "has a key worker": live and workers,
-        "overdue for review": live and (late or any(d[:10] < today[: len(d[:10])] for d in due)),
-    }  # fmt: skip
-    return frozenset(name for name, true in counted.items() if true)
-
-
-def _open_review(task: Mapping[str, Any]) -> bool:
-    return REVIEW_OF_PLAN in _codes([task.get("code", {})]) and task.get("status") not in ("completed", "cancelled", "rejected", "failed")
-
-
-def _goals(group: str, goals: Sequence[Mapping[str, Any]]) -> Person:
-    has = {"has a goal"} if goals else set()
-    about: dict[Code, str] = {}
-    for goal in goals:
-        has |= {f"goal {goal.get('lifecycleStatus')}", *(f"outcome {c}" for c in _codes([goal.get("achievementStatus", {})])), f"importance {_said(goal, 'goal-importance')}"}
-        about |= _public(goal.get("description", {}))
-        for category in goal.get("category", ()):
-            about |= _public(category)
-    return Person(group, frozenset(has & {*COLUMNS["goals"]}), about)
-
-
-def _choices(group: str, requests: Sequence[Mapping[str, Any]]) -> Person:
-    """What somebody asked for, or was sent to, by how it stands; what it was, where a public code says so."""
-    asked = [r for r in requests if r.get("status") in _STANDS]
-    has = {_STANDS[str(r["status"])] if _said(r, "unmet-need-reason") is None else "did not have it" for r in asked}
-    about: dict[Code, str] = {}
-    for request in asked:
-        about |= _public(request.get("code", {}))
-    return Person(group, frozenset(has | ({"asked for a service"} if asked else set())), about)
-
-
-_STANDS: Final = {"active": "waits for it", "on-hold": "waits for it", "completed": "had it", "revoked": "did not have it"}  # ServiceRequest.status
-
-
-def _unmet(requests: Sequence[Mapping[str, Any]]) -> frozenset[str]:
-    said = [str(r) for s in requests if (r := _said(s, "unmet-need-reason")) is not None]
-    if not said:
-        return frozenset()
-    plain = {r.strip().lower().replace("-", " ") for r in said}
-    return frozenset({"has an unmet need", *(plain & {*REASONS}), *(("another reason",) if plain - {*REASONS} else ())})
-
-
-def _scores(group: str, observations: Sequence[Mapping[str, Any]]) -> Person:
-    taken: dict[Code, list[tuple[str, float]]] = {}
-    called: dict[Code, str] = {}
-    for o in observations:
-        value, day = _number(o), str(o.get("effectiveDateTime") or o.get("effectivePeriod", {}).get("start") or "")[:10]
-        if value is None or len(day) < 10:
-            continue
-        for code, name in _public(o.get("code", {})).items():
-            taken.setdefault(code, []).append((day, value))
-            called[code] = name
-    two = {code: sorted(t) for code, t in taken.items() if len({day for day, _ in t}) > 1}
-    return Person(group, scores={code: (t[0][1], t[-1][1]) for code, t in two.items()}, called=called)
-
-
-def _asked_again(tasks: Sequence[Mapping[str, Any]], today: date) -> frozenset[str]:
-    """Of questions that have fallen due: whether somebody was asked any, answered any, and let the time of any go by."""
-    due = [(t, asks) for t in tasks if (asks := asked_by(t)) is not None and asks.opens and asks.due(today)]
-    late = any(still_open(t) and asks.late(today) for t, asks in due)
-    counted = {"asked again": due, "answered": any(t.get("status") == "completed" for t, _ in due), "not answered in time": late}
-    return frozenset(name for name, true in counted.items() if true)
-
-
-def _number(observation: Mapping[str, Any]) -> float | None:
-    raw = observation.get("valueQuantity", {}).get("value", observation.get("valueInteger"))
-    try:
-        return float(raw) if raw is not None else None
-    except (TypeError, ValueError):
-        return None
-
-
-def _codings(concepts: Any) -> list[Mapping[str, Any]]:
-    return [c for concept in concepts or () for c in concept.get("coding", ())]
-
-
-def _codes(concepts: Any) -> set[str]:
-    return {str(c.get("code")) for c in _codings(concepts)}
-
-
-def _public(concept: Mapping[str, Any]) -> dict[Code, str]:
-    """The first coding of a public system: what the concept was coded as."""
-    for c in concept.get("coding", ()):
-        form = PUBLIC.get(str(c.get("system")))
-        if form and re.fullmatch(form, str(c.get("code"))):
-            return {(str(c["system"]), str(c["code"])): str(c.get("display", "")).strip()}
-    return {}
-
-
-def _said(holder: Mapping[str, Any], name: str) -> Any:
-    """The value of an extension of ours."""
-    for e in holder.get("extension", ()):
-        if str(e.get("url", "")).endswith(f"/StructureDefinition/{name}"):
-            return next((v for k, v in e.items() if k.startswith("value")), None)
-    return None
-
-
-def _still(participant: Mapping[str, Any], today: str) -> bool:
-    end = str(participant.get("period", {}).get("end", ""))[:10]
-    return not end or end >= today[: len(end)]
-
-
 # -- all of them ------------------------------------------------------------------------------------------------------
 
 
-def report(kind: Kind, people: Sequence[Person]) -> Report:
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What a report must be near to. `hold` is given each figure, told or not, of a line ("" for everybody) and a column or code (or how many are higher), and says
+    what it is to be. `line_of`: the line of each group, where not by their sizes. `codes` that were told, with their names. `without`: how scores are
+    not told, `higher` or `means`."""
+
+    hold: Callable[[str, str | tuple[str, ...], int], int] = lambda line, name, figure: figure
+    line_of: Mapping[str, str] | None = None
+    codes: Mapping[Code, str] = field(default_factory=dict)
+    without: frozenset[str] = frozenset()
+
+
+def report(kind: Kind, people: Sequence[Person], before: Before = Before()) -> Report:
     """The counts that may be told, in the manner of the analysis guide of Hospital Episode Statistics: small ones left out, others to the nearest five."""
-    changes = tuple(_changes(people)) if kind == "outcomes" else ()
+    changes = tuple(_changes(people, before)) if kind == "outcomes" else ()
+    rows = _rows(kind, people, before)
+    return Report(kind, COLUMNS[kind] if rows else (), tuple(rows), () if kind == "outcomes" else tuple(sorted(_about(people, before), key=lambda t: (-t[2], t[0]))), changes)
+
+
+def _about(people: Sequence[Person], before: Before) -> Iterable[tuple[Code, str, int]]:
+    has = Counter(code for p in people for code in p.about)
+    for code in sorted({*has, *before.codes}):
+        if told := before.hold("", code, told_of(has[code], len(people))):
+            yield code, _name(code, (p.about for p in people)) or before.codes.get(code, ""), told
+
+
+def _rows(kind: Kind, people: Sequence[Person], before: Before) -> list[Row]:
+    line_of = before.line_of or lines(Counter(p.group for p in people))
     columns = COLUMNS[kind]
-    if kind == "outcomes" and sum("asked again" in p.has for p in people) < FEW:
-        return Report(kind, changes=changes)
-    groups = _grouped(people)
-    exact = {g: Counter(c for p in theirs for c in p.has) for g, theirs in groups.items()}
+    groups: dict[str, list[Person]] = {}
+    for p in sorted(people, key=lambda p: (line_of[p.group] == ELSEWHERE, line_of[p.group])):
+        groups.setdefault(line_of[p.group], []).append(p)
     sizes = {g: len(theirs) for g, theirs in groups.items()}
-    hidden = _hidden(sizes, exact, columns, adds_up=kind != "coverage")
-    rows = [_row(g, sizes[g], exact[g], columns, {c for h, c in hidden if h == g}) for g in groups]
+    counted = {g: Counter(c for p in theirs for c in p.has) for g, theirs in groups.items()}
     if len(groups) > 1:
-        whole = sum(exact.values(), Counter[str]())
-        rows.append(_row(EVERYBODY, len(people), whole, columns, {c for h, c in hidden if h == EVERYBODY}))
-    about = Counter(code for p in people for code in p.about)
-    told = [(code, _name(code, (p.about for p in people)), n) for code, has in about.items() if (n := told_of(has, len(people)))]
-    return Report(kind, columns, tuple(rows), tuple(sorted(told, key=lambda t: (-t[2], t[0]))), changes)
+        counted[EVERYBODY], sizes[EVERYBODY] = sum(counted.values(), Counter[str]()), len(people)
+    whole = [*sizes][-1] if sizes else EVERYBODY
+    figures = {(g, c): before.hold("" if g == whole else g, c, figure(counted[g][c], sizes[g])) for g in sizes for c in columns}
+    if kind == "outcomes" and not figures.get((whole, columns[0])):
+        return []
+    beside = {(g, c): (g == EVERYBODY, sizes[g], -columns.index(c)) for g, c in figures}  # not by the figures: which is the smaller tells more of both
+    hidden = _hidden(sizes, figures, columns, beside, adds_up=kind != "coverage")
+    return [_row(g, sizes[g], {c: None if (g, c) in hidden else figures[g, c] for c in columns}) for g in sizes]
+
+
+def figure(n: int, size: int) -> int:
+    """How many of a line of so many this is: none and few as 0, all and all but few as the most that there is, others to the nearest five."""
+    return 0 if n < FEW else most(size) if size - n < FEW else min(rounded(n), most(size))
+
+
+def most(size: int) -> int:
+    return size // FEW * FEW
 
 
 def rounded(n: int) -> int:
@@ -265,53 +156,46 @@ def told_of(n: int, people: int) -> int:
     return min(rounded(n), rounded(people) - FEW) if n >= FEW and people >= LEAST_GROUP else 0
 
 
-def _grouped(people: Sequence[Person]) -> dict[str, list[Person]]:
-    """By group, by name; those of small ones together, and with the smallest of the others where they are still too few."""
-    groups: dict[str, list[Person]] = {}
-    for p in people:
-        groups.setdefault(p.group or ELSEWHERE, []).append(p)
-    small = [g for g, theirs in groups.items() if len(theirs) < LEAST_GROUP and g != ELSEWHERE]
-    together = [p for g in small for p in groups.pop(g)] + groups.pop(ELSEWHERE, [])
-    while together and len(together) < LEAST_GROUP and groups:
-        together += groups.pop(min(groups, key=lambda g: (len(groups[g]), g)))
-    ordered = {g: groups[g] for g in sorted(groups)}
-    if together:
-        ordered[ELSEWHERE if ordered else EVERYBODY] = together
-    return ordered
+def lines(sizes: Mapping[str, int]) -> dict[str, str]:
+    """The line in which each group is told, by how many people are in it: small ones in one, and the smallest of the others with them where they are
+    still too few."""
+    small = {g for g, n in sizes.items() if n < LEAST_GROUP or g in ("", ELSEWHERE)}
+    alone = sorted((g for g in sizes if g not in small), key=lambda g: (sizes[g], g))
+    while small and alone and sum(sizes[g] for g in small) < LEAST_GROUP:
+        small.add(alone.pop(0))
+    return {g: g for g in alone} | dict.fromkeys(small, ELSEWHERE if alone else EVERYBODY)
 
 
-def _hidden(sizes: Mapping[str, int], exact: Mapping[str, Counter[str]], columns: Sequence[str], *, adds_up: bool) -> set[tuple[str, str]]:
-    """What is not told: (group, column). Few, all but few, and beside each that stands alone in its sum the next smallest one."""
-    cells = {(g, c): exact[g][c] for g in sizes for c in columns}
-    hidden = {(g, c) for (g, c), n in cells.items() if n < FEW or sizes[g] - n < FEW}
-    if len(sizes) > 1:
-        whole, all = sum(exact.values(), Counter[str]()), sum(sizes.values())
-        hidden |= {(EVERYBODY, c) for c in columns if whole[c] < FEW or all - whole[c] < FEW}
+def _hidden(
+    sizes: Mapping[str, int], figures: Mapping[tuple[str, str], int], columns: Sequence[str], beside: Mapping[tuple[str, str], Any], *, adds_up: bool
+) -> set[tuple[str, str]]:
+    """What is not told: (line, column). Few, all but few, and with each that stands alone in its sum another, the first by what is `beside` them."""
+    hidden = {(g, c) for (g, c), n in figures.items() if n < FEW or n >= most(sizes[g])}
     before = None
     while before != hidden:
         before = set(hidden)
-        for line in _lines(sizes, columns, adds_up):
+        for line in _sums(sizes, columns, adds_up):
             alone = [at for at in line if at in hidden]
             if len(alone) == 1:
                 rest = [at for at in line if at not in hidden]
-                hidden |= {min(rest, key=lambda at: (cells.get(at, 1 << 60), at))} if rest else set()
+                hidden |= {min(rest, key=beside.__getitem__)} if rest else set()
     return hidden
 
 
-def _lines(sizes: Mapping[str, int], columns: Sequence[str], adds_up: bool) -> Iterable[list[tuple[str, str]]]:
-    """What is told together with its sum: each column down to everybody, and a group's columns where they may add up."""
+def _sums(sizes: Mapping[str, int], columns: Sequence[str], adds_up: bool) -> Iterable[list[tuple[str, str]]]:
+    """What is told together with its sum: each column down to everybody, and a line's columns where they may add up."""
     if len(sizes) > 1:
         for c in columns:
-            yield [*((g, c) for g in sizes), (EVERYBODY, c)]
+            yield [(g, c) for g in sizes]
     if adds_up:
-        for g in (*sizes, EVERYBODY) if len(sizes) > 1 else sizes:
+        for g in sizes:
             yield [(g, c) for c in columns]
 
 
-def _row(group: str, size: int, exact: Counter[str], columns: Sequence[str], hidden: set[str]) -> Row:
+def _row(line: str, size: int, told: Mapping[str, int | None]) -> Row:
     if size < FEW:  # nothing of so few
-        return Row(group, None, dict.fromkeys(columns))
-    return Row(group, rounded(size), {c: None if c in hidden else rounded(exact[c]) for c in columns})
+        return Row(line, None, dict.fromkeys(told))
+    return Row(line, rounded(size), told)
 
 
 def _name(code: Code, given: Iterable[Mapping[Code, str]]) -> str:
@@ -321,25 +205,19 @@ def _name(code: Code, given: Iterable[Mapping[Code, str]]) -> str:
     return name if many >= FEW else ""
 
 
-def _changes(people: Sequence[Person]) -> Iterable[Change]:
-    by: dict[Code, list[tuple[float, float]]] = {}
+def _changes(people: Sequence[Person], before: Before) -> Iterable[Change]:
+    by: dict[Code, list[tuple[float, float]]] = {code: [] for code in before.codes}
     for p in people:
         for code, pair in p.scores.items():
             by.setdefault(code, []).append(pair)
     for code, pairs in sorted(by.items()):
-        if many := told_of(len(pairs), len(people)):
-            means = _means(pairs, many)
-            counts = _ways(pairs, len(people)) if means == (None, None) else dict.fromkeys(WAYS)
-            yield Change(*code, _name(code, (p.called for p in people)), many, counts, *means)
-
-
-def _ways(pairs: Sequence[tuple[float, float]], people: int) -> dict[str, int | None]:
-    """How many are higher, the same and lower (rounded; None: not told); none where they would tell that all but few of all `people` have this score."""
-    if people - len(pairs) < FEW:
-        return dict.fromkeys(WAYS)
-    exact = Counter(WAYS[0] if after > before else WAYS[2] if after < before else WAYS[1] for before, after in pairs)
-    hidden = {way for _, way in _hidden({"": len(pairs)}, {"": exact}, WAYS, adds_up=True)}
-    return {way: None if way in hidden else rounded(exact[way]) for way in WAYS}
+        exact = told_of(len(pairs), len(people))
+        many, higher = before.hold("", code, exact), before.hold("", (*code, HIGHER), figure(sum(after > first for first, after in pairs), len(pairs)))
+        means = _means(pairs, min(many, exact)) if MEANS not in before.without else (None, None)
+        told = means == (None, None) and HIGHER not in before.without and many < rounded(len(people)) - FEW and FEW <= higher < most(len(pairs))
+        if many:
+            name = _name(code, (p.called for p in people)) or before.codes.get(code, "")
+            yield Change(*code, name, many, {HIGHER: higher if told else None}, *means)
 
 
 def _means(pairs: Sequence[tuple[float, float]], many: int) -> tuple[float, float] | tuple[None, None]:
@@ -377,4 +255,4 @@ def _step(least: float) -> float:
     return next(n * ten for n in (1, 2, 5, 10) if n * ten >= least * (1 - 1e-9))
 
 
-__all__ = ["COLUMNS", "ELSEWHERE", "EVERYBODY", "FEW", "IMPORTANCE", "KINDS", "Change", "Kind", "Person", "Report", "Row", "district", "of_person", "report", "rounded", "told_of"]
+__all__ = ["COLUMNS", "ELSEWHERE", "EVERYBODY", "FEW", "HIGHER", "IMPORTANCE", "KINDS", "MEANS", "MEAN_OF", "REASONS", "Before", "Change", "Code", "Kind", "Person", "Report", "Row", "figure", "lines", "report", "rounded", "told_of"]

@@ -51,6 +51,7 @@ KINDS: Final[dict[str, Kind]] = {
     **_all("reaches", "claims and emergencies say the same", goes=True),
     **_all("tell-code", "the name of the code on its way to the address in tell-new, and nothing else", goes=True),
     **_all("report", "counts over many people, of nobody in particular"),
+    **_all("counted", "keyed hashes of who was in a report, without what was counted, for a year: the records that were counted are in the copy; gate/told_again takes out whoever's record ends"),
     **_all("nhs-number", "it points from the number to the record, which has it", goes=True),
     **_all("attempt", "what is on its way to a partner, for moments: what got there is in disclosures and audit", goes=True),
     **_all("identity-met", "that a partner's record was found to be the person's, which the link says", goes=True),

@@ -23,6 +23,7 @@ from ..domain.retention import day
 from ..domain.search import Query
 from ..domain.types import Always, Bump, Dispose, Drop, Has, Keep, Ref, Send, Stored
 from ..domain.versions import Version
+from . import told_again
 from .context import Context, note
 from .ended import to_ask_for
 from .kinds import KINDS
@@ -183,7 +184,7 @@ async def dispose(ctx: Context, one: Due, officer: str) -> dict[str, Any]:
     }  # fmt: skip
     said["sha256"] = sha256(msgspec.json.encode(said, order="sorted")).hexdigest()
     row = note(ctx, "D", "dispose", None, (), patient=person, allowed=True, detail=f"{one.rule}, kept until {one.until}, for {officer}: certificate {said['certificate']}")
-    await store.commit(Dispose(person, tuple(dict.fromkeys(refs)), kept), Bump(person), Keep(DISPOSED, said["certificate"], msgspec.json.encode(said)), row)
+    await store.commit(Dispose(person, tuple(dict.fromkeys(refs)), kept), Bump(person), Keep(DISPOSED, said["certificate"], msgspec.json.encode(said)), *await told_again.forgotten(ctx.house, person, ctx.at), row)
     return said
 
 

@@ -18,15 +18,18 @@ import msgspec
 
 from ..domain import strict
 from ..domain.merged import records_of
+from ..domain.one_counted import district, of_person
 from ..domain.periods import LONDON
 from ..domain.problem import Problem
-from ..domain.reporting import EVERYBODY, KINDS, Kind, Person, Report, district, of_person, report
+from ..domain.reporting import EVERYBODY, KINDS, Kind, Report
 from ..domain.search import Query
 from ..domain.standing import Standing
 from ..domain.types import Actor, Always, Decision, Keep, Stored
 from ..store.base import Taken
+from . import told_again
 from .context import Context, ask_stored, note, stand
 from .looking import organisation_called
+from .told_again import One
 
 REPORT: Final = "report"  # kept: by `<month> <kind> <by>`, until the month is over
 GROUPING: Final = "grouping"  # kept beside them: `Grouping`
@@ -38,12 +41,18 @@ PAGE: Final = 100
 
 
 class Counted(msgspec.Struct, frozen=True):
-    """A report as it was counted at `at`; the same for whoever asks until `until`, so that two cannot be subtracted from each other."""
+    """A report as it was counted at `at`; the same for whoever asks until `until`, so that two cannot be subtracted from each other. `earlier`: when
+    those parts were counted that are told again: `rows`, `about`, and each score by `system|code`."""
 
     at: datetime
     until: datetime
     by: str
     report: Report
+    earlier: dict[str, datetime] = {}
+
+    def counted(self, part: str) -> datetime:
+        """When this part was counted."""
+        return self.earlier.get(part, self.at)
 
 
 class Grouping(msgspec.Struct, frozen=True):
@@ -65,30 +74,32 @@ async def counted_over_all(ctx: Context, kind: str, by: str = "", seen: Callable
     here = ctx.at.astimezone(LONDON)
     month, until = f"{here:%Y-%m}", here.replace(year=here.year + here.month // 12, month=here.month % 12 + 1, day=1, hour=0, minute=0, second=0, microsecond=0)
     row = note(ctx, "R", "report", None, (), query=f"{which} {by}".strip(), allowed=True, detail="counts over all people")
-    settled = await _grouping(ctx, month, by, until.replace(year=until.year + 1))
+    year = until.replace(year=until.year + 1)
+    grouped, settled = await _grouping(ctx, month, by, year)
     raw = await ctx.house.store.kept(REPORT, f"{month} {which} {by}", ctx.at)
     try:
         if raw is not None:
             await ctx.house.store.commit(*settled, row)
             return msgspec.json.decode(raw, type=Counted)
-        people = await _people(ctx, which, seen)
-        told = {way: Counted(ctx.at, until, way, report(which, [replace(p, group=groups[way]) for p, groups in people])) for way in BY}
-        kept = [Keep(REPORT, f"{month} {which} {way}", msgspec.json.encode(told[way]), until, if_absent=True) for way in BY]
+        ways = ("", grouped) if grouped else BY  # what is told by the other a year later must not be of this month
+        parts, kept = await told_again.told(ctx, which, await _people(ctx, which, seen), ways, year)
+        told = {way: Counted(ctx.at, until, way, told_again.composed(which, way, parts), told_again.earlier(way, parts, ctx.at)) for way in ways}
+        kept += [Keep(REPORT, f"{month} {which} {way}", msgspec.json.encode(told[way]), until, if_absent=True) for way in ways]
         await ctx.house.store.commit(*kept, *settled, row)
     except Taken:  # of two who count at once both are told what was kept first
         return await counted_over_all(ctx, kind, by, seen)
     return told[by]
 
 
-async def _grouping(ctx: Context, month: str, by: str, until: datetime) -> list[Keep]:
-    """What a question by place or by practice settles, `until` the other may be asked: of people who are in one group of each but not in the other, two
+async def _grouping(ctx: Context, month: str, by: str, until: datetime) -> tuple[str, list[Keep]]:
+    """By what reports are told now, "" where that is open; and what a question by place or by practice settles, `until` the other may be asked: of people who are in one group of each but not in the other, two
     tables tell the difference, also where a month's turn lies between them. What a version before this one settled for its month alone, kept by
     `<month> by`, holds as long as any other from the first question on, of whatever kind. Problem business-rule where it is settled otherwise."""
     raw = await ctx.house.store.kept(REPORT, GROUPING, ctx.at)
     earlier = await ctx.house.store.kept(REPORT, f"{month} by", ctx.at) if raw is None else None
     settled = msgspec.json.decode(raw, type=Grouping) if raw is not None else Grouping(earlier.decode(), until) if earlier is not None else None
     if settled is None:
-        return [_settles(Grouping(by, until), if_absent=True)] if by else []
+        return by, [_settles(Grouping(by, until), if_absent=True)] if by else []
     if by and settled.by != by:
         if raw is None:
             with suppress(Taken):  # somebody else's question settled it meanwhile
@@ -96,8 +107,8 @@ async def _grouping(ctx: Context, month: str, by: str, until: datetime) -> list[
         when = f"{settled.until:%d %B %Y}".lstrip("0")
         raise Problem("business-rule", f"Reports are by {settled.by} until {when}. By {by}, too, they could be subtracted from each other, and somebody be known.", "by")
     if raw is None:
-        return [_settles(settled, if_absent=True)]
-    return [replace(_settles(Grouping(by, until)), if_value=raw)] if by and settled.until < until else []
+        return settled.by, [_settles(settled, if_absent=True)]
+    return settled.by, [replace(_settles(Grouping(by, until)), if_value=raw)] if by and settled.until < until else []
 
 
 def _settles(grouping: Grouping, *, if_absent: bool = False) -> Keep:
@@ -109,10 +120,10 @@ def _may(ctx: Context) -> None:
         raise Problem("forbidden", "Reports over all people are for an operator.")
 
 
-async def _people(ctx: Context, kind: Kind, seen: Callable[[int, int], None]) -> list[tuple[Person, dict[str, str]]]:
+async def _people(ctx: Context, kind: Kind, seen: Callable[[int, int], None]) -> list[One]:
     """One for each person who may be counted at all, of several records where they were merged, and their group by each way of grouping: all of
     a month's reports of a kind are of one moment, so that nobody shows by having come between two."""
-    out: list[tuple[Person, dict[str, str]]] = []
+    out: list[One] = []
     done, looked, after = set[str](), 0, None
     many = (await ctx.house.store.counts()).get("Patient", 0)
     while True:
@@ -130,7 +141,7 @@ async def _people(ctx: Context, kind: Kind, seen: Callable[[int, int], None]) ->
             return out
 
 
-async def _person(ctx: Context, kind: Kind, stored: Stored, standing: Standing, records: list[str]) -> tuple[Person, dict[str, str]] | None:
+async def _person(ctx: Context, kind: Kind, stored: Stored, standing: Standing, records: list[str]) -> One | None:
     if standing.died is not None or not await _counts(ctx, stored):
         return None
     patient = strict.decode(stored.body or b"{}")
@@ -140,7 +151,7 @@ async def _person(ctx: Context, kind: Kind, stored: Stored, standing: Standing, 
             if await _counts(ctx, each):
                 kept.append(strict.decode(each.body or b"{}"))
     groups = {by: await _group(ctx, by, patient, standing) for by in BY}
-    return of_person(kind, EVERYBODY, kept, ctx.at.astimezone(LONDON).date()), groups
+    return One(records[0], of_person(kind, EVERYBODY, kept, ctx.at.astimezone(LONDON).date()), groups)
 
 
 async def _counts(ctx: Context, stored: Stored) -> bool:

@@ -41,7 +41,7 @@ DECIDING: Final = STANDING_TYPES | DIRECTORY_TYPES
 # Named values that decide nothing, or end with a restore. What is not listed here is journalled: a kind that somebody adds
 # tomorrow is rather written down in vain than forgotten.
 PASSING: Final = frozenset(
-    "attempt audit-head audit-key backfill begun code conflict deleted-here deleted-there demo dropped extracted finding grant grant-of health held-there identity identity-met if-none-exist inbox jti journal key-used labelled launch lost-there missed newcomers notice online out-of-reach parked push quarantine reader remote-key"
+    "attempt audit-head audit-key backfill begun code conflict counted deleted-here deleted-there demo dropped extracted finding grant grant-of health held-there identity identity-met if-none-exist inbox jti journal key-used labelled launch lost-there missed newcomers notice online out-of-reach parked push quarantine reader remote-key"
     " journal-end journal-pending recall-ended recall-told refresh remote-state secret session session-of sign-in-failures signing-key store tell-changes tell-former told turned watermark"
     " hook-called hook-there subscription-event subscription-state".split()
 )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from ... import gate
-from ...domain.reporting import IMPORTANCE
+from ...domain.reporting import HIGHER, IMPORTANCE
 from ...gate import Context, Counted
 from .frame import Pages, show
 from .words import _, day
@@ -34,11 +35,17 @@ def _said(c: Counted) -> dict[str, Any]:
     """The report with what is not told as None, and its days in words."""
     r = c.report
     return {
-        "at": day(c.at.isoformat()), "until": day(c.until.isoformat()), "columns": [_heading(name) for name in r.columns],
+        "at": day(c.at.isoformat()), "until": day(c.until.isoformat()), "earlier": {part: day(at.isoformat()) for part, at in c.earlier.items()},
+        "scored_again": any(x.part in c.earlier for x in r.changes), "columns": [_heading(name) for name in r.columns],
         "rows": [(row.group, row.people, [row.counts[name] for name in r.columns]) for row in r.rows],
         "about": [(name or code, people) for (_system, code), name, people in r.about],
-        "changes": [(x.name or x.code, x.people, _mean(x.score_before), _mean(x.score_after), *(x.counts[way] for way in ("higher", "the same", "lower"))) for x in r.changes],
+        "changes": [(_of(x.name or x.code, c.earlier.get(x.part)), x.people, _mean(x.score_before), _mean(x.score_after), x.counts.get(HIGHER)) for x in r.changes],
     }  # fmt: skip
+
+
+def _of(score: str, at: datetime | None) -> str:
+    """What a score is called, with the day on which it was counted where it is told again."""
+    return score if at is None else _("%(what)s (counted on %(day)s)") % {"what": score, "day": day(at.isoformat())}
 
 
 def _heading(column: str) -> str:
