@@ -52,6 +52,34 @@ def asked_by(demo: Gateway, text: str) -> str:
     return v.words()
 
 
+def test_a_yes_to_what_the_page_did_not_show_is_refused(demo: Gateway) -> None:
+    about = {"subject": {"reference": f"Patient/{demo.patient}"}}
+
+    def ordered(how: str) -> None:
+        stay = {"resourceType": "Encounter", "status": "finished", "class": {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "IMP"}, **about}
+        morphine = {
+            "resourceType": "MedicationRequest", "status": "active", "intent": "order", "medicationCodeableConcept": {"text": "Oramorph 10 mg"}, "authoredOn": "2026-11-20",
+            "dosageInstruction": [{"text": how}], **about,
+        }  # fmt: skip
+        entries = [{"fullUrl": f"urn:uuid:01a20e05-0000-7000-8000-00000000007{n}", "resource": r, "request": {"method": "POST", "url": r["resourceType"]}} for n, r in enumerate((stay, morphine))]
+        assert demo.call("hospital", "POST", "", body={"resourceType": "Bundle", "type": "transaction", "entry": entries}).status_code == 200
+
+    v = as_(demo, "patient")
+    ordered("One at night")
+    v.get("/my-plan")
+    assert "Taken now One at night" in v.words() and "Whoever sees your medicines in the plan will see this too" in v.words()
+    (task,) = [t["resource"] for t in demo.get("patient", f"Task?patient={demo.patient}&code=change-medicine&status=requested").json()["entry"]]
+    path = f"/my-plan/tasks/{task['id']}/answer"
+    shown = v.fields(path)
+    ordered("TEN at night")
+    answer = v.http.post(path, data={**shown, "what": "yes"})
+    assert answer.status_code == 412 and "at night" not in demo.get("patient", f"MedicationStatement?patient={demo.patient}").text
+    v.get("/my-plan")
+    assert "Taken now TEN at night" in v.words()
+    v.send(path, what="decline", words="It was one")
+    assert "The plan stays as it is" in v.words()
+
+
 def test_a_task_is_declined_with_a_reason_that_whoever_asked_reads(demo: Gateway, rosa: Visitor) -> None:
     task = ask(demo, "A choir for her")
     rosa.get("/team")
@@ -128,31 +156,3 @@ def test_what_is_urgent_stands_first_and_says_whom_it_is_about(demo: Gateway) ->
     name = " ".join(t for n in demo.get("gp", f"Patient/{demo.patient}").json()["name"][:1] for t in (*n["given"], n["family"]))
     assert cards[0].startswith(f"Look at this reading At once For {name}") and cards[1].startswith(f"Ring her today Urgent For {name}"), cards
     assert f'<a href="/team/people/{demo.patient}">' in waiting and "More tasks wait than this page shows" in waiting
-
-
-def test_a_yes_to_what_the_page_did_not_show_is_refused(demo: Gateway) -> None:
-    about = {"subject": {"reference": f"Patient/{demo.patient}"}}
-
-    def ordered(how: str) -> None:
-        stay = {"resourceType": "Encounter", "status": "finished", "class": {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "IMP"}, **about}
-        morphine = {
-            "resourceType": "MedicationRequest", "status": "active", "intent": "order", "medicationCodeableConcept": {"text": "Oramorph 10 mg"}, "authoredOn": "2026-11-20",
-            "dosageInstruction": [{"text": how}], **about,
-        }  # fmt: skip
-        entries = [{"fullUrl": f"urn:uuid:01a20e05-0000-7000-8000-00000000007{n}", "resource": r, "request": {"method": "POST", "url": r["resourceType"]}} for n, r in enumerate((stay, morphine))]
-        assert demo.call("hospital", "POST", "", body={"resourceType": "Bundle", "type": "transaction", "entry": entries}).status_code == 200
-
-    v = as_(demo, "patient")
-    ordered("One at night")
-    v.get("/my-plan")
-    assert "Taken now One at night" in v.words() and "Whoever sees your medicines in the plan will see this too" in v.words()
-    (task,) = [t["resource"] for t in demo.get("patient", f"Task?patient={demo.patient}&code=change-medicine&status=requested").json()["entry"]]
-    path = f"/my-plan/tasks/{task['id']}/answer"
-    shown = v.fields(path)
-    ordered("TEN at night")
-    answer = v.http.post(path, data={**shown, "what": "yes"})
-    assert answer.status_code == 412 and "at night" not in demo.get("patient", f"MedicationStatement?patient={demo.patient}").text
-    v.get("/my-plan")
-    assert "Taken now TEN at night" in v.words()
-    v.send(path, what="decline", words="It was one")
-    assert "The plan stays as it is" in v.words()
