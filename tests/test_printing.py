@@ -106,9 +106,10 @@ def test_the_persons_booklet_is_a5_and_every_page_has_its_version_its_number_and
 
 def test_nobody_sees_on_paper_what_is_closed_to_them_and_the_trail_says_who_printed_for_whom(demo: Gateway, amina: Visitor, tmp_path: Path) -> None:
     rosa = demo.persona("link-worker")["fhirUser"]
-    amina.get("/my-plan/print")
+    amina.get("/my-plan/print?find=Rosa")
+    assert "Rosa Lind: may not see your plan now" in amina.words() and rosa not in amina.page, "who sees no plan is not in the list"
     none = amina.send("/my-plan/print", **{"for": rosa, "as": "page"})
-    assert none.status_code == 404 and "Version" not in none.text, "who sees no plan gets none on paper"
+    assert none.status_code == 422 and "Version" not in none.text and "Rosa Lind: may not see your plan now" in amina.words(), "and gets none on paper"
     made = demo.call("patient", "POST", "Consent", body=sharing(demo, [permit(rosa, "CarePlan")]))
     assert made.status_code == 201, made.text
     try:

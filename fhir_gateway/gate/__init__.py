@@ -47,7 +47,7 @@ from .naming import meant
 from .past import history
 from .permitting import changeable
 from .previewing import Preview, Sight, counted, details, may_share, preview
-from .printing import Printed, is_newest, printed, printed_plan_of
+from .printing import Printed, is_newest, printed, printed_plan_of, who_can_read
 from .proving import signed_in_now
 from .pushing import inbox, named, push, waiting
 from .reading import vread
@@ -84,6 +84,6 @@ __all__ = [
     "recorded_by", "relabel", "remove", "remove_where", "replay", "review", "roles", "rows_of", "rows_told", "search", "searchset", "send_begun",
     "settle", "shown_to", "signed_in_now", "stands_in", "status", "stop_emergency", "tagged", "take_as_no", "take_off", "theirs", "throw_away",
     "title", "told_all_labels", "took_out", "trail_between", "trail_events", "trail_page", "transaction", "turned_away", "type_on", "unanswered",
-    "uncomputable", "understood", "unrecognised", "update", "update_where", "verify", "version_number", "vread", "waiting", "who_looked",
-    "whole_record", "whose_trail", "why", "with_lacks", "with_part",
+    "uncomputable", "understood", "unrecognised", "update", "update_where", "verify", "version_number", "vread", "waiting", "who_can_read",
+    "who_looked", "whole_record", "whose_trail", "why", "with_lacks", "with_part",
 ]  # fmt: skip

@@ -77,14 +77,14 @@ async def everything(ctx: Context, patient: str | None, params: Sequence[tuple[s
     return Page(tuple(entries), total, token, tuple(asked.items()))
 
 
-async def gathered(ctx: Context, person: str) -> list[Stored]:
-    """Everything of this person (`Patient/…`) that this asker may see, with what it names of the directory.
+async def gathered(ctx: Context, person: str, types: tuple[str, ...] = ()) -> list[Stored]:
+    """Everything of this person (`Patient/…`) that this asker may see, or all of these types, with what it names of the directory.
 
     Nothing is written down: whoever hands any of it out does that.
     """
     standings = await stand(ctx.house, [person], None, ctx.place)
-    standings |= await stand(ctx.house, await beside(ctx, (), {person}), None, ctx.place)
-    look = _Look(ctx, Query((), ()), All((Has("patient", frozenset({person})), reach_of(ctx, standings))), standings, (None, None))
+    standings |= await stand(ctx.house, await beside(ctx, types, {person}), None, ctx.place)
+    look = _Look(ctx, Query(types, ()), All((Has("patient", frozenset({person})), reach_of(ctx, standings))), standings, (None, None))
     hits = await look.whole()
     return [*hits, *await _directory_around(ctx, hits)]
 

@@ -36,7 +36,7 @@ from .context import (
 from .entering import house_context
 from .gathering import gathered, gathered_of_others
 from .previewing import NOT_SHOWN
-from .somebody import askers
+from .somebody import askers, askers_of
 
 VERSION: Final = "printed"  # `Patient/… whom`: the newest version that was printed for this reader
 LINK: Final = "printed-link"  # the hash of what the link says: which version of whose plan, for whom
@@ -45,6 +45,7 @@ AS_BEFORE: Final = timedelta(minutes=1)  # how long an answer holds of a record 
 OVERLAP: Final = timedelta(seconds=30)  # a write says when it began, and stands there later
 MOST_PAPERS: Final = 1_000
 SCAN: Final = "scan"
+PLAN: Final = ("CarePlan",)
 SOMEBODY: Final = Actor("system", frozenset(), "", "")
 TOKEN: Final = re.compile(r"[a-z2-7]{26}\Z")  # 128 bits
 
@@ -121,6 +122,19 @@ async def printed(ctx: Context, patient: str, digest: Digest, whom: str = "", pu
         except Taken:
             continue  # somebody printed meanwhile: count on from theirs
         return Printed(resources, others, number, said, token, whom, whom == person)
+
+
+async def who_can_read(ctx: Context, patient: str, whom: Iterable[str]) -> frozenset[str]:
+    """Of these, for whom the person can print now: who sees a plan of theirs. Nothing is handed out, so nothing is written down.
+
+    Problem not-found for everybody else than the person, and who acts for them.
+    """
+    person = f"Patient/{patient}"
+    if person not in ctx.answers_for:
+        raise not_found()
+    mine = {s.ref for s in await gathered(ctx, person, PLAN)}
+    asking = await askers_of(ctx.house, whom, ctx.purpose)
+    return frozenset([w for w, ways in asking.items() for reader in ways if any(s.ref in mine for s in await gathered(reader, person, PLAN))])
 
 
 async def is_newest(house: House, token: str, digest: Digest, asking: Context | None = None) -> bool | None:
@@ -240,4 +254,4 @@ async def _link(house: House, token: str) -> Link | None:
     return msgspec.json.decode(raw, type=Link) if raw else None
 
 
-__all__ = ["Printed", "is_newest", "printed", "printed_plan_of"]
+__all__ = ["Printed", "is_newest", "printed", "printed_plan_of", "who_can_read"]

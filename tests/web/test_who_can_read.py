@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from typing import TYPE_CHECKING
 
@@ -32,3 +33,16 @@ def test_who_changes_an_action_of_her_own_is_not_told_of_a_stranger_who_sees_eve
         v.get(page)
         assert NOBODY not in v.words(), page
     assert not re.search(r'<option value="Patient/', v.page), "nor does one print for her as for somebody else"
+
+
+def test_one_prints_for_those_alone_who_may_see_a_plan(demo: Gateway) -> None:
+    v = as_(demo, "patient")
+    v.get("/my-plan/print")
+    offered = [ref for ref in re.findall(r'<option value="([^"]*)"', v.page) if ref]
+    assert len(offered) >= 3 and not [ref for ref in offered if ref.startswith("sector:")], offered
+    for whom in offered:
+        v.get("/my-plan/print")
+        assert v.send("/my-plan/print", **{"for": html.unescape(whom), "as": "page"}).status_code == 200, whom
+    v.get("/my-plan/print")
+    answer = v.send("/my-plan/print", **{"for": "sector:voluntary", "as": "page"})
+    assert answer.status_code == 422 and "may not see your plan now, so there is nothing to print for them" in v.words()

@@ -23,6 +23,7 @@ from .team import id_of
 from .words import _, day, moment
 
 FIELDS = ("for", "as", "find")
+SEES_NONE = "{who}: may not see your plan now, so there is nothing to print for them. You can choose on the page about sharing what they may see."
 UNSAFE = re.compile(r"[^A-Za-z0-9]+")
 
 
@@ -34,6 +35,8 @@ async def mine(pages: Pages, request: Request, ctx: Context) -> Response:
     people = {p.ref: p.name for p in await everybody(ctx, whom, [])} if whom else {}
     if whom and whom not in people:
         return await _asked(pages, request, ctx, "/my-plan/print", {"for": _("Choose whom you print it for.")}, status=422)
+    if whom and whom not in await gate.who_can_read(ctx, own_id(ctx), [whom]):
+        return await _asked(pages, request, ctx, "/my-plan/print", {"for": _(SEES_NONE).format(who=people[whom])}, status=422)
     return await _printed(pages, request, ctx, own_id(ctx), "/my-plan/print", whom, people.get(whom, ""))
 
 
@@ -67,6 +70,10 @@ async def _asked(
     found = await find(ctx, text) if mine and text else []
     errors = errors or ({"find": _("We found nobody by that name. Try a part of the name.")} if text and not found else {})
     people = await everybody(ctx, "", found) if mine else []
+    readers = await gate.who_can_read(ctx, own_id(ctx), [p.ref for p in people]) if mine else frozenset()
+    if found and readers.isdisjoint(p.ref for p in found):
+        errors = errors or {"find": _(SEES_NONE).format(who=", ".join(p.name for p in found))}
+    people = [p for p in people if p.ref in readers]
     return await show(pages, request, "print.html", ctx=ctx, status=status, here=here, mine=mine, people=people, find=text, errors=errors, missing=missing)
 
 
