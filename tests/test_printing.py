@@ -19,7 +19,7 @@ import pytest
 from fhir_gateway.around import drawing, printing
 from fhir_gateway.domain.problem import Problem
 
-from .conftest import VERIFY, Gateway
+from .conftest import VERIFY, Gateway, gateway
 from .test_story import permit, sharing
 from .web.test_doors import Visitor, as_
 
@@ -205,7 +205,52 @@ def test_a_booklet_says_its_own_words_in_the_readers_language(demo: Gateway, cod
     assert title in page and "My details" not in page and "Printed for" not in page and "Amina Example" in page
     assert english["code"] in page, "it is the same version, whatever its language"
     raw = v.http.post("/my-plan/print", data={**v.fields("/my-plan/print"), "for": "", "as": "pdf"})
-    assert raw.status_code == 200 and raw.content.startswith(b"%PDF")
+    whole = raw.status_code == 200 and raw.content.startswith(b"%PDF")
+    assert whole or (raw.status_code == 503 and "not every letter" in raw.text), "a file, or what the fonts here lack"
+    v.http.close()
+
+
+@pytest.fixture(scope="module")
+def few_fonts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """The demo on a machine that has one Latin font."""
+    folder = tmp_path_factory.mktemp("few-fonts")
+    font = next((p for d in ("/usr/share/fonts", "/usr/local/share/fonts") for p in sorted(Path(d).rglob("*.ttf")) if p.name in ("LiberationSans-Regular.ttf", "DejaVuSansMono.ttf", "DejaVuSans.ttf")), None)
+    if font is None:
+        pytest.skip("no Latin font is here to be the only one")
+    (folder / "fonts").mkdir()
+    (folder / "fonts" / font.name).write_bytes(font.read_bytes())
+    (folder / "fonts.conf").write_text(f'<?xml version="1.0"?><fontconfig><dir>{folder / "fonts"}</dir><cachedir>{folder / "cache"}</cachedir></fontconfig>')
+    with gateway(folder, "--demo", FONTCONFIG_FILE=str(folder / "fonts.conf")) as g:
+        yield g
+
+
+def test_a_booklet_with_letters_that_no_font_here_has_is_refused_and_nothing_is_written_down(few_fonts: Gateway, tmp_path: Path) -> None:
+    v = as_(few_fonts, "patient")
+
+    def printed(**more: str) -> httpx2.Response:
+        v.get("/my-plan/print")
+        return v.send("/my-plan/print", **{"for": "", "as": "pdf", **more})
+
+    assert printed().headers["content-type"] == "application/pdf", "English is printed"
+    before = len(trail(few_fonts))
+    v.get("/language/ur")
+    refused = printed()
+    assert refused.status_code == 503 and "fonts-noto-core" in refused.text and b"%PDF" not in refused.content
+    v.get("/language/en")
+    assert len(trail(few_fonts)) == before
+    allergy = {
+        "resourceType": "AllergyIntolerance", "patient": {"reference": f"Patient/{few_fonts.patient}"}, "code": {"text": "চিংড়ি মাছ"},
+        "clinicalStatus": {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/allergyintolerance-clinical", "code": "active"}]},
+    }  # fmt: skip
+    assert few_fonts.call("patient", "POST", "AllergyIntolerance", body=allergy).status_code == 201
+    before = len(trail(few_fonts))
+    refused = printed()
+    assert refused.status_code == 503 and "not every letter of this booklet" in v.words() and "You can print it as a page." in v.words()
+    file = tmp_path / "plan.pdf"
+    done = few_fonts.command("print", f"Patient/{few_fonts.patient}", "--for", "patient", "--out", str(file))
+    assert done.returncode == 2 and "fonts-noto-core" in done.stderr and "--html" in done.stderr and not file.exists()
+    assert len(trail(few_fonts)) == before, "nothing is written down as printed"
+    assert "চিংড়ি মাছ" in printed(**{"as": "page"}).text and len(trail(few_fonts)) == before + 1
     v.http.close()
 
 

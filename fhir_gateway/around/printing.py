@@ -6,7 +6,7 @@ The gate says what this reader may see and writes the print down; here it become
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -26,7 +26,7 @@ from ..domain.shown_plan import shown_plan
 from ..domain.written_down import as_written
 from ..gate import Context, House, Printed
 from ..tables import load_tables
-from .drawing import MISSING, drawn, nothing
+from .drawing import LETTERS, MISSING, drawn, nothing
 
 AT_ONCE: Final = asyncio.Semaphore(1)  # a booklet takes about a second of a processor: others get their turn
 ROOM: Final = 19  # lines of a history sheet
@@ -49,18 +49,27 @@ class Sheet:
 
 
 async def print_plan(
-    ctx: Context, patient: str, base: str, *, whom: str = "", name: str = "", by: str = "", purpose: str = "", say: Say = lambda t: t, day: Callable[[Any], str] = str, language: str = "en"
-) -> Sheet:
-    """What `whom` may see of this person's plan, written down as printed. `name` is what they are called; `base`, where this service is.
+    ctx: Context, patient: str, base: str, *, whom: str = "", name: str = "", by: str = "", purpose: str = "", say: Say = lambda t: t, day: Callable[[Any], str] = str, language: str = "en",
+    draw: Callable[[Sheet], Awaitable[Any]] | None = None,
+) -> Sheet:  # fmt: skip
+    """What `whom` may see of this person's plan, written down as printed. `name` is what they are called; `base`, where this service is;
+    `draw` makes a file of it, and what that raises is raised before anything is written down as printed.
 
     Problems as of `gate.printed`.
     """
-    done = await gate.printed(ctx, patient, digest, whom, purpose)
-    shown = _shown(mapping.read(done.resources, load_tables(), homeless=False), done.resources, say)
-    others, today = [_other(found, say) for found in done.others], ctx.at.astimezone(LONDON).date()
-    made = paper.booklet(shown, done.resources, say=say, day=day, own=done.own, language=language, today=today, others=others)
-    words = name or made.name if done.own else name or ctx.actor.name
-    return Sheet(made, done, f"{base}/printed/{done.token}", ctx.at, words, by or ctx.actor.name)
+
+    def sheet(done: Printed) -> Sheet:
+        shown = _shown(mapping.read(done.resources, load_tables(), homeless=False), done.resources, say)
+        others, today = [_other(found, say) for found in done.others], ctx.at.astimezone(LONDON).date()
+        made = paper.booklet(shown, done.resources, say=say, day=day, own=done.own, language=language, today=today, others=others)
+        words = name or made.name if done.own else name or ctx.actor.name
+        return Sheet(made, done, f"{base}/printed/{done.token}", ctx.at, words, by or ctx.actor.name)
+
+    async def make(done: Printed) -> None:
+        if draw is not None:
+            await draw(sheet(done))
+
+    return sheet(await gate.printed(ctx, patient, digest, whom, purpose, make))
 
 
 async def is_newest(house: House, token: str, asking: Context | None) -> bool | None:
@@ -147,4 +156,4 @@ def plain(sheet: Sheet) -> dict[str, Any]:
     return {"for": p.whom, "version": p.number, "code": sheet.code, "link": sheet.link, "at": sheet.at.isoformat()}
 
 
-__all__ = ["MISSING", "Sheet", "can_pdf", "css", "html", "is_newest", "nothing", "pdf", "plain", "print_plan"]
+__all__ = ["LETTERS", "MISSING", "Sheet", "can_pdf", "css", "html", "is_newest", "nothing", "pdf", "plain", "print_plan"]

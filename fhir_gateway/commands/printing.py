@@ -30,13 +30,19 @@ async def print_plan(person: str, whom: str, to: Path | None, as_page: bool, pur
     settings = load()
     async with wired(settings) as w:
         id, reader = await person_id(w, person), await _reader(w, whom)
-        name = await Words(w.house).called(reader)
+        name, raw = await Words(w.house).called(reader), b""
+
+        async def draw(sheet: printing.Sheet) -> None:
+            nonlocal raw
+            raw = printing.html(sheet, say=_, moment=moment).encode() if as_page else await printing.pdf(sheet, say=_, moment=moment)
+
         try:
-            sheet = await printing.print_plan(operator(w), id, settings.base, whom=reader, name=name, by=_("Those who run this service"), purpose=purpose, say=_, day=day)
+            sheet = await printing.print_plan(operator(w), id, settings.base, whom=reader, name=name, by=_("Those who run this service"), purpose=purpose, say=_, day=day, draw=draw)
         except Problem as p:
+            if p.text.startswith(printing.LETTERS):
+                raise Refused(f"{printing.LETTERS}; or add --html for a page that any browser prints. Nothing was printed.") from None
             raise Refused(f"{name} can see no plan of this person: nothing was printed.") if p.kind == "not-found" else p from None
         place = to or Path(f"plan-{id[:8]}-version-{sheet.printed.number}.{'html' if as_page else 'pdf'}")
-        raw = printing.html(sheet, say=_, moment=moment).encode() if as_page else await printing.pdf(sheet, say=_, moment=moment)
         _write(place, raw)
     if as_json:
         out({"file": str(place), "person": f"Patient/{id}", **printing.plain(sheet)})

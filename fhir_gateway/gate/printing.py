@@ -8,8 +8,8 @@ from __future__ import annotations
 import base64
 import hmac
 import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
@@ -86,11 +86,12 @@ class Printed:
     own: bool  # the reader is the person
 
 
-async def printed(ctx: Context, patient: str, digest: Digest, whom: str = "", purpose: str = "") -> Printed:
+async def printed(ctx: Context, patient: str, digest: Digest, whom: str = "", purpose: str = "", make: Callable[[Printed], Awaitable[Any]] | None = None) -> Printed:
     """What `whom` may see of this person's plan, and nothing that who prints may not see; whoever asks, for themselves, where nobody is named.
 
     A person prints for anybody, an operator on this machine likewise; everybody else for themselves. Problem not-found when
     there is no plan that both may see, and of hidden and absent people alike.
+    `make`: makes the paper of it, before it is written down; what it raises is raised, and nothing was printed.
     """
     person = f"Patient/{patient}"
     for type in ("Patient", "CarePlan"):
@@ -112,6 +113,9 @@ async def printed(ctx: Context, patient: str, digest: Digest, whom: str = "", pu
         number = known.number + (known.digest != said)
         token = _token(ctx.house)
         link = Link(person, whom, purpose, number, said, ctx.at.isoformat())
+        done = Printed(resources, others, number, said, token, whom, whom == person)
+        if make is not None:
+            await make(done)
         detail = f"version {number}{PRINTED_FOR}{whom}"
         rows = [note(ctx, "R", "print", why[p], tuple(str(s.ref) for s in theirs), patient=p, allowed=True, detail=detail) for p, theirs in about.items()]
         try:
@@ -121,7 +125,7 @@ async def printed(ctx: Context, patient: str, digest: Digest, whom: str = "", pu
             )  # fmt: skip
         except Taken:
             continue  # somebody printed meanwhile: count on from theirs
-        return Printed(resources, others, number, said, token, whom, whom == person)
+        return done
 
 
 async def who_can_read(ctx: Context, patient: str, whom: Iterable[str]) -> frozenset[str]:

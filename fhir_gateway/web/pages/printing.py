@@ -81,12 +81,21 @@ async def _printed(pages: Pages, request: Request, ctx: Context, patient: str, h
     as_page = request.state.form.get("as") == "page"
     if not as_page and not printing.can_pdf():
         return await _asked(pages, request, ctx, here, missing=printing.MISSING, status=503)
-    sheet = await printing.print_plan(ctx, patient, pages.base_url, whom=whom, name=name, say=_, day=day, language=languages.locale())
     language = languages.now.get()
-    rtl = language in languages.RIGHT_TO_LEFT
+    rtl, raw = language in languages.RIGHT_TO_LEFT, b""
+
+    async def draw(sheet: printing.Sheet) -> None:
+        nonlocal raw
+        raw = await printing.pdf(sheet, say=_, moment=moment, language=language, rtl=rtl)
+
+    try:
+        sheet = await printing.print_plan(ctx, patient, pages.base_url, whom=whom, name=name, say=_, day=day, language=languages.locale(), draw=None if as_page else draw)
+    except Problem as p:
+        if not p.text.startswith(printing.LETTERS):
+            raise
+        return await _asked(pages, request, ctx, here, missing=printing.LETTERS, status=503)
     if as_page:
         return HTMLResponse(printing.html(sheet, say=_, moment=moment, language=language, rtl=rtl), headers=_only_its_own_style())
-    raw = await printing.pdf(sheet, say=_, moment=moment, language=language, rtl=rtl)
     file = f"plan-version-{sheet.printed.number}.pdf"
     return Response(raw, media_type="application/pdf", headers={**headers(), "Content-Disposition": f'inline; filename="{file}"'})
 
