@@ -14,6 +14,7 @@ from fhir_gateway import gate
 from fhir_gateway.domain import strict
 from fhir_gateway.domain.problem import Problem
 from fhir_gateway.domain.types import Ref
+from fhir_gateway.gate.subscriber_states import subscriber_states
 
 from .subscribing import Listened, listened, said, subscription
 
@@ -190,3 +191,31 @@ async def test_a_change_of_status_is_another_version(here: Listened) -> None:
     assert (await gate.read(await here.as_system(), made.ref)).version == before
     with pytest.raises(Problem, match="changed meanwhile"):
         await gate.update(await here.as_system(), made.ref, strict.dump(await read(here, made.ref.id)), if_match=1)
+
+
+async def test_what_a_no_withholds_while_it_is_away_ends_that_it_is_failing(here: Listened) -> None:
+    """A later failure is counted anew: a week after a blip one more 503 turned the Subscription off."""
+    id = await here.subscribe()
+    await here.goal("one")
+    await here.tell()
+    here.hook.status = 503
+    await here.edit("one", description={"text": "two"})
+    await here.tell()
+    [before] = await subscriber_states(here.house)
+    here.hook.status = 200
+    for key in [k for k in here.names if k.startswith("consent")]:
+        await here.change(here.me, key, status="inactive")
+    here.now += timedelta(seconds=30)
+    await here.tell()
+    [after] = await subscriber_states(here.house)
+    assert before["trouble"] == "it answered 503" and before["failing_since"] and not after["trouble"] and not after["failing_since"] and not after["next_try"]
+    await here.grant("surgery")
+    here.now += timedelta(days=8)
+    await here.tell()
+    here.hook.status = 503
+    await here.edit("one", description={"text": "three"})
+    await here.tell()
+    assert await here.status_of(id) == "active"
+    here.hook.status = 200
+    await until_quiet(here)
+    assert here.hook.events()[-1][1] == here.names["one"] and await here.status_of(id) == "active"

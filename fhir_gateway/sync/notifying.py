@@ -232,6 +232,7 @@ async def _notified(house: House, http: httpx2.AsyncClient, sub: Subscription, r
     """Those of these events that may be told now, in one notification."""
     state, going, fresh = await _numbered(house, sub, reader, entries)
     if not going:
+        await _nothing_left(house, sub)
         return True
     events = sorted((_event(house, state, g) for g in going), key=lambda e: e.number)
     try:
@@ -249,6 +250,15 @@ async def _notified(house: House, http: httpx2.AsyncClient, sub: Subscription, r
         except Taken:
             continue
     return False
+
+
+async def _nothing_left(house: House, sub: Subscription) -> None:
+    """Whatever had not been taken may not be told any more: nobody knows that the endpoint is still away, so a later failure is counted anew."""
+    state, was = await state_of(house, sub.id)
+    if state.failing is None or any([await house.store.outbox_items(sub.queue, s, 1) for s in ("queued", "leased")]):
+        return
+    trouble = state.trouble if state.status == "error" else ""
+    await _swap(house, sub, with_state(state, failures=0, failing=None, due=None, trouble=trouble), was)
 
 
 async def _numbered(house: House, sub: Subscription, reader: Context, entries: Sequence[Queued]) -> tuple[State, list[Going], list[int]]:
