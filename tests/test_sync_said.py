@@ -13,6 +13,7 @@ from rich.console import Console
 from fhir_gateway import gate
 from fhir_gateway.commands import saying, syncing
 from fhir_gateway.domain import strict
+from fhir_gateway.domain.problem import Problem
 from fhir_gateway.gate import Remote, waiting_room
 from fhir_gateway.remote.client import Down, RemoteServer
 from fhir_gateway.sync import worker
@@ -160,3 +161,19 @@ def test_a_bar_is_full_only_where_it_is_known_how_much_there_is(monkeypatch: pyt
 
     assert "25/?" in shown((0, 0), (25, None))
     assert "30/40" in shown((25, None), (30, 10))
+
+
+async def test_what_is_to_be_taken_back_is_never_said_to_be_left_out(here: Beside) -> None:
+    """`sync skip` refuses it; of what else was refused it goes on being the way."""
+    await here.goal()
+    await here.round(2)
+    here.there.fault("DELETE", "", status=422)
+    for key in [k for k in here.names if k.startswith("consent")]:
+        await here.change(here.me, key, status="inactive")
+    await here.round(6)
+    status, text = await here.status(), await said(here)
+    assert status["parked"] == status["recalls_parked"] == 2 and "2 still to be taken back" in text and "sync gone ID" in text and "sync retry" in text
+    assert "sync skip" not in text and "2 parked" in text.splitlines()[0]
+    for item in await waiting_room.everything(here.operator):
+        with pytest.raises(Problem, match="not left out"):
+            await waiting_room.skip(here.operator, item["id"], "no")

@@ -94,7 +94,8 @@ def to_do(s: Said) -> list[str]:
             f"{s['unread']} times at which more changed there than their server lets us go through in one search: the rest cannot be read. "
             "Ask them to raise that limit (or write these again); then `fhir-gateway sync run --once --sweep` reads it"
         )
-    out += [f"{s[k]} {what}. {do}" for k, (what, do) in WAITS.items() if s[k]]
+    left = {**s, "parked": s["parked"] - s["recalls_parked"]}  # what is to be taken back is not left out, and has a line of its own
+    out += [f"{left[k]} {what}. {do}" for k, (what, do) in WAITS.items() if left[k] > 0]
     return [f"  {text}" for text in out]
 
 

@@ -29,7 +29,7 @@ LOOKED_AT = 200  # parked entries of which consent is asked; the others count as
 
 
 async def status(house: House, partner: Partner) -> dict[str, Any]:
-    """What `going` says, with `{held, withheld, parked, conflicts, quarantined, identity, recalls_open, dropped, missing, missing_until, lost, resending, unread, abilities, organisation_known,
+    """What `going` says, with `{held, withheld, parked, conflicts, quarantined, identity, recalls_open, recalls_parked, dropped, missing, missing_until, lost, resending, unread, abilities, organisation_known,
     met, first_sync, quiet, in_step}`.
 
     `abilities` as it was met last (None: never yet). `first_sync`: all that was here before is queued. `quiet`: it was met, and nothing waits,
@@ -56,6 +56,7 @@ async def status(house: House, partner: Partner) -> dict[str, Any]:
         "quarantined": await kept("quarantine"),
         "identity": await kept(identity.KIND),
         "recalls_open": len(recalls),
+        "recalls_parked": sum(r["why"].startswith("parked") for r in recalls.values()),
         "dropped": await kept(reading_back.KIND),
         "missing": len(missed),
         "lost": await lost(house, partner.name),
