@@ -177,3 +177,29 @@ async def test_what_is_to_be_taken_back_is_never_said_to_be_left_out(here: Besid
     for item in await waiting_room.everything(here.operator):
         with pytest.raises(Problem, match="not left out"):
             await waiting_room.skip(here.operator, item["id"], "no")
+
+
+async def test_content_says_what_both_versions_say_where_they_differ_and_moves_no_cursor(here: Beside) -> None:
+    await here.goal("walk")
+    await here.round(2)
+    (copy,) = here.there.named("Goal")
+    here.there.write({**copy, "description": {"text": "theirs \u202e\u009b2J"}})
+    await here.change(here.me, "walk", description={"text": "ours"})
+    await here.round()
+    (clash,) = await gate.conflicts(here.operator, content=True)
+    assert saying.content(clash) == ['    ours: description.text: "ours"', '    theirs: description.text: "theirs \\u202e\\x9b2J"']
+    (item,) = await waiting_room.everything(here.operator, content=True)
+    assert saying.content(item) == saying.content(clash)
+    (bare,) = await gate.conflicts(here.operator)
+    assert saying.content(bare) == []
+
+
+async def test_content_of_what_they_deleted_says_all_of_ours(here: Beside) -> None:
+    await here.goal("walk")
+    await here.round(2)
+    here.there.remove(f"Goal/{here.there.named('Goal')[0]['id']}")
+    await here.change(here.me, "walk", description={"text": "ours"})
+    await here.settled()
+    (clash,) = await gate.conflicts(here.operator, content=True)
+    lines = saying.content(clash)
+    assert '    ours: description.text: "ours"' in lines and lines[-1] == "    theirs: deleted there"

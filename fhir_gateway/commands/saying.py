@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
@@ -129,6 +130,29 @@ def conflict(c: Said) -> str:
     """One line of a conflict, as `waiting` says it."""
     clash = "deleted there, not here" if c["winner"] == "deleted" else f"both changed {', '.join(elements(c['paths']))}"
     return waiting({"kind": "conflict", "why": clash, "can": ["ours", "theirs"], **{k: c[k] for k in ("id", "ref", "remote", "at")}})
+
+
+CONTENT: Final = {"ours": "ours", "theirs": "theirs", "said": "they said", "outcome": "outcome", "body": "it says"}  # of an item, and how it is headed
+
+
+def content(item: Said) -> list[str]:
+    """A line for each element of what an item says; of two versions only where they differ. Whatever a partner wrote, no character of it moves a cursor."""
+    told = {k: _elements(item[k]) for k in CONTENT if item.get(k)}
+    if "ours" in told and "theirs" in told:
+        told = {"ours": [e for e in told["ours"] if e not in told["theirs"]], "theirs": [e for e in told["theirs"] if e not in told["ours"]]}
+    elif "ours" in told:
+        told["theirs"] = ["deleted there"]
+    return [f"    {CONTENT[k]}: {text}" for k, some in told.items() for text in some]
+
+
+def _elements(value: Any, path: str = "") -> list[str]:
+    """`description.text: "walk"`, `note[1].text: "..."`."""
+    if isinstance(value, Mapping):
+        return [line for k, v in value.items() for line in _elements(v, f"{path}.{k}".lstrip("."))]
+    if isinstance(value, list):
+        return [line for n, v in enumerate(value) for line in _elements(v, f"{path}[{n}]")]
+    said = json.dumps(value, ensure_ascii=False) if not isinstance(value, str) or path else value
+    return ["".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in (f"{path}: {said}" if path else said))]
 
 
 def recall(item: Said) -> str:

@@ -35,7 +35,7 @@ async def waiting(as_json: bool, content: bool) -> int:
     async with wired(load()) as w:
         some = await waiting_room.everything(operator(w), content=content)
         for i in some:
-            _out(i, as_json, saying.waiting(i))
+            _out(i, as_json, "\n".join([saying.waiting(i), *(saying.content(i) if content else [])]))
         strangers = await waiting_room.not_configured(operator(w))
         for n in strangers:
             _out({"kind": "not-configured", **n}, as_json, saying.not_configured(n))
@@ -49,7 +49,7 @@ async def conflicts(as_json: bool, content: bool) -> int:
         partners(w)
         some = await gate.conflicts(operator(w), content=content)
         for c in some:
-            _out(c, as_json, saying.conflict(c))
+            _out(c, as_json, "\n".join([saying.conflict(c), *(saying.content(c) if content else [])]))
         if not some and not as_json:
             print("There is no conflict.")
     return 0
