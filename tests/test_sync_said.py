@@ -23,7 +23,7 @@ from fhir_gateway.sync.tally import Tally
 from .conftest import Gateway
 from .faults.scripted import There
 from .telling.servers import mail_server
-from .test_believing import Beside
+from .test_believing import ACTIONS, Beside
 
 
 @pytest_asyncio.fixture
@@ -203,3 +203,19 @@ async def test_content_of_what_they_deleted_says_all_of_ours(here: Beside) -> No
     (clash,) = await gate.conflicts(here.operator, content=True)
     lines = saying.content(clash)
     assert '    ours: description.text: "ours"' in lines and lines[-1] == "    theirs: deleted there"
+
+
+async def test_a_deletion_that_they_may_not_make_is_one_thing_to_settle(here: Beside) -> None:
+    ref = await here.goal("walk")
+    await here.round(2)
+    (key,) = [k for k in here.names if k.startswith("consent")]
+    may = {"type": "permit", "actor": [here.reader()], "action": [a for a in ACTIONS if a["coding"][0]["code"] != "correct"]}
+    await here.change(here.me, key, provision={"provision": [may]})
+    here.there.remove(f"Goal/{here.there.named('Goal')[0]['id']}")
+    await here.round(2)
+    (item,) = await waiting_room.everything(here.operator)
+    assert item["kind"] == "conflict" and item["why"] == "deleted there, not here"
+    await gate.settle(here.operator, item["id"], "theirs", None)
+    await here.round(2)
+    stored = await here.house.store.get(ref)
+    assert stored is not None and stored.deleted and await waiting_room.everything(here.operator) == []

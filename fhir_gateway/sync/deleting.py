@@ -7,6 +7,7 @@ from ..domain.directory import NO_PATIENT_DATA
 from ..domain.problem import Problem
 from ..domain.types import Linked
 from ..gate import House
+from ..gate.context import note
 from . import attempts, identity, originals, recognising, stubs
 from .links import changed
 from .partner import Partner, as_owner
@@ -16,7 +17,7 @@ from .waiting import deletion_kept
 
 
 async def deleted_there(house: House, partner: Partner, link: Linked) -> Tally:
-    """Their deletion is a proposal: applied where they may change it and we have not. Else ours stays, and a person decides.
+    """Their deletion is a proposal: applied where they may change it and we have not. Else ours stays, and a person decides: one conflict.
     What of it waited in quarantine is over, in the commit that says that it is gone; not where our recall deleted it: what they wrote is kept."""
     ctx = await as_owner(house, partner, "access")
     stored = await house.store.get(link.ref)
@@ -37,5 +38,9 @@ async def deleted_there(house: House, partner: Partner, link: Linked) -> Tally:
         await gate.remove(ctx, link.ref, if_match=stored.version, also=lambda _: [gone, over])
     except Problem as p:
         kept = [gone, *await deletion_kept(house, partner, ctx, stored)]
-        return await refused(house, partner, ctx, link.remote_id, {"deleted": True}, p, kept)
+        if link.ref.type == "Consent" or p.kind in ("stale", "unavailable"):  # a Consent that is gone may be a no, whatever waits
+            return await refused(house, partner, ctx, link.remote_id, {"deleted": True}, p, kept)
+        trail = note(ctx, "D", "sync", None, (str(stored.ref),), allowed=False, detail=f"their deletion waits: {p.kind}")
+        await house.store.commit(over, *kept, trail)
+        return Tally(conflicts=1)
     return Tally(pulled=1)
