@@ -19,6 +19,7 @@ from .joined import Other, believed, counting, lasting
 from .mapping.names import own_identifier
 from .medicines import OVER, by_name, of_record, otherwise, taken, told, told_by_record
 from .sentences import ABOUT, NOT_PRINTED, Plan, Record, Say, Sentences
+from .told_by_others import findings, is_of_others, problems
 from .written_down import Row, Thing, an_object, objects, over, right_to_left, rows_of, texts
 
 ALSO: Final = frozenset({"AllergyIntolerance", "Flag", "MedicationStatement", "MedicationRequest"})  # printed beside what the plan's own format has
@@ -53,7 +54,7 @@ def basis(plan: Plan, record: Record, others: Sequence[Other] = ()) -> str:
 
 
 def _content(plan: Plan, record: Record) -> bytes:
-    more = sorted(strict.dump(_bare(r)) for r in record if r.get("resourceType") in ALSO)
+    more = sorted(strict.dump(_bare(r)) for r in record if r.get("resourceType") in ALSO or is_of_others(r))
     kept = {k: v for k, v in plan.items() if k not in NOT_PRINTED}
     return strict.dump(_sorted(kept)) + b"".join(more)
 
@@ -88,8 +89,8 @@ class _Making(Sentences):
     def whole(self) -> Booklet:
         person = an_object(self.plan.get("person"))
         sections = (
-            self.details(person), self.warnings(), self.about_me(), self.crisis(), self.needs(), self.goals(), self.actions(), self.medicines(),
-            self.services(), self.people(), self.wishes(), self.thoughts(), self.decided(), self.papers(), self.paid(), self.how_agreed(), self.also(),
+            self.details(person), self.warnings(), self.about_me(), self.crisis(), self.needs(), self.problems(), self.goals(), self.actions(), self.medicines(),
+            self.services(), self.findings(), self.people(), self.wishes(), self.thoughts(), self.decided(), self.papers(), self.paid(), self.how_agreed(), self.also(),
         )  # fmt: skip
         large = any("large print" in t.lower() for t in texts(person.get("adjustments")))
         return Booklet(title(self.plan, self.say("My care and support plan"), self.say), self.full_name(person), tuple(s for s in sections if s.rows or s.things or s.words), large and self.own, self.more_than_once() if self.joined else "")
@@ -124,6 +125,14 @@ class _Making(Sentences):
 
     def needs(self) -> Section:
         return Section("needs", self.say("What I need help with"), (), tuple(self.need(n) for n in objects(self.plan.get("needs"))))
+
+    def problems(self) -> Section:
+        told = problems(self.plan, self.record, say=self.say, day=self.day, today=self.today)
+        return Section("problems", self.say("Health problems that others wrote down"), (), tuple(t.thing for t in told))
+
+    def findings(self) -> Section:
+        told = findings(self.plan, self.record, say=self.say, day=self.day)
+        return Section("findings", self.say("Assessments and answers that others wrote down"), (), tuple(t.thing for t in told))
 
     def goals(self) -> Section:
         return Section("goals", self.say("My goals"), (), tuple(self.goal(g) for g in objects(self.plan.get("goals"))))

@@ -32,6 +32,7 @@ from .medicines import (
 from .periods import LONDON
 from .readable import ENGLISH, listed, narrative, rows, said
 from .sentences import Sentences
+from .told_by_others import InWords, is_of_others, named_in
 from .types import Ref
 from .written_down import Row, Thing, an_object, coded, objects
 
@@ -78,6 +79,7 @@ PARTS: Final = (  # the first that holds a resource has it
     Part("Strengths", (LOINC, "29762-2", "Social history Narrative"), _kind("strength")),
     Part("How it hangs together, barriers, decisions and risks", None, lambda r: _kind("formulation", "barrier", "decision", "risk")(r) or _of("RiskAssessment", "ClinicalImpression")(r)),
     Part("Needs and concerns", (LOINC, "75310-3", "Health concerns Document"), _of("Condition")),
+    Part("Assessments and answers of others", (LOINC, "51848-0", "Evaluation note"), lambda r: r.get("resourceType") != "Condition" and is_of_others(r)),
     Part("Goals", (LOINC, "61146-7", "Goals Narrative"), _of("Goal")),
     Part("What could not be had", None, _kind("unmet-need")),
     Part("Services and referrals", (LOINC, "57133-1", "Referral note"), _of("ServiceRequest", "HealthcareService")),
@@ -105,11 +107,11 @@ PAST: Final = 3  # the first turn of what is over
 
 def belongs(resource: Mapping[str, Any], plan: Ref) -> bool:
     """Whether this, of the same person, is part of their main plan though the plan does not refer to it: what a plan of ours was made of,
-    plans that are part of it, medicines, allergies, warnings, services asked for, family and friends."""
+    plans that are part of it, medicines, allergies, warnings, services asked for, family and friends, and what others found (`told_by_others`)."""
     type = resource.get("resourceType")
     if resource.get("status") == "entered-in-error":
         return False
-    if type in ("AllergyIntolerance", "Flag", "MedicationStatement", "MedicationRequest", "ServiceRequest", "RelatedPerson"):
+    if type in ("AllergyIntolerance", "Flag", "MedicationStatement", "MedicationRequest", "ServiceRequest", "RelatedPerson") or is_of_others(resource):
         return True
     above = {str(r.get("reference", "")) for r in _each(resource.get("partOf")) if isinstance(r, Mapping)}
     return own_identifier(resource) is not None or (type == "CarePlan" and any(_ref(a) == plan for a in above))
@@ -162,7 +164,7 @@ def composition(
     `left`: what this reader may see and the document has no room for (`MOST`). It is counted, section by section, and nothing else is said of it.
     """
     today = at.astimezone(LONDON).date()
-    body, sentences = resources[plan], Sentences(read.plan, today=today)
+    body, sentences = resources[plan], Sentences(read.plan, tuple(resources.values()), today=today)
     parts, whole, things = _sorted_into(plan, resources, joined), is_main(body), _in_sentences(resources, read, sentences, joined, today)
     more = Counter(_part(r).title for r in left if r.get("resourceType") not in NO_SECTION)
     first = Part("Care plan", (LOINC, "18776-5", "Plan of care note"), _of())
@@ -320,6 +322,8 @@ def _put(ref: Ref, resource: Mapping[str, Any], read: Read, sentences: Sentences
         thing = replace(thing, state=sentences.taken(taken(item, sentences.today))) if item else thing
     elif type == "CareTeam":
         thing = _team(resource, sentences)
+    elif not kind and is_of_others(resource):
+        thing = InWords(named_in(sentences.record), today=sentences.today).of(resource)
     elif not kind:
         on = str(resource.get("effectiveDateTime") or "")
         return _with_activities(Thing(_called(resource) or str(type), _stands(resource), (Row("Written on", on),) if on else ()), resource)

@@ -4,7 +4,7 @@ A plan becomes FHIR by the tables of `mappings/`; its items are found again by `
 by a tag, `https://fhir-gateway.example/id/original|<its first address>`, so importing twice writes nothing.
 """
 
-from .beside import Opened, medicines_beside
+from .beside import Opened, Others, medicines_beside, others_beside
 from .bringing import bring_in, bring_in_files
 from .editing import Item, edit, item, item_then, kind_of
 from .joining import joined
@@ -24,6 +24,6 @@ from .texts import (
 )
 
 __all__ = [
-    "Item", "Opened", "Saved", "as_written", "bring_in", "bring_in_files", "edit", "from_fhir", "from_partner", "is_plan", "item", "item_then", "joined", "kind_of",
-    "load", "medicines_beside", "opened", "parts", "read_plan", "read_resources", "refuse_several", "save", "schema", "to_fhir", "to_partner", "version_of",
+    "Item", "Opened", "Others", "Saved", "as_written", "bring_in", "bring_in_files", "edit", "from_fhir", "from_partner", "is_plan", "item", "item_then", "joined", "kind_of",
+    "load", "medicines_beside", "opened", "others_beside", "parts", "read_plan", "read_resources", "refuse_several", "save", "schema", "to_fhir", "to_partner", "version_of",
 ]  # fmt: skip

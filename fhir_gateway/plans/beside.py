@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any
 
-from ..domain import mapping, risks
+from ..domain import mapping, risks, told_by_others
 from ..domain.mapping.names import own_identifier
 from ..domain.medicines import is_not_to_be, named_inside, of_record
 from ..domain.shown_plan import shown_plan
+from ..domain.told_by_others import Told
 from ..domain.written_down import Say, as_written
 from ..tables import load_tables
 
@@ -40,4 +42,18 @@ def medicines_beside(held: Opened, say: Say = as_written) -> list[dict[str, Any]
     return [{**m, "do_not": True} if id(was) in forbidden else m for was, m in zip(read.plan.get("medicines", ()), shown, strict=True)]
 
 
-__all__ = ["Opened", "medicines_beside"]
+@dataclass(frozen=True, slots=True)
+class Others:
+    """What others found and no plan has: health problems; assessments and answers."""
+
+    problems: tuple[Told, ...] = ()
+    findings: tuple[Told, ...] = ()
+
+
+def others_beside(held: Opened, today: date, say: Say = as_written, day: told_by_others.Day = str) -> Others:
+    """Conditions, finished assessments and answers of the record that the plan does not hold, as far as this reader may see them."""
+    found = told_by_others.findings(held.plan, held.record, say=say, day=day)
+    return Others(told_by_others.problems(held.plan, held.record, say=say, day=day, today=today), found)
+
+
+__all__ = ["Opened", "Others", "medicines_beside", "others_beside"]

@@ -232,7 +232,7 @@ class _Reading:
             unread = (path for path, value in leftover(one.resource, table) if not foreign.read_elsewhere(path, value, self.own))
             self.homeless += [{"path": f"{name}: {one.type}.{path}", "to": "", "why": WHY} for path in unread]
             self.landed += [
-                {"path": f"{name}: {one.type}.{row.fhir}", "to": _spell(table, row.plan), "why": LANDED}
+                {"path": f"{name}: {one.type}.{row.fhir}", "to": _spell(table, row.plan), "why": LANDED if one.value else BESIDE.get(one.type, LANDED)}
                 for row in table.fields.rows if not (row.theirs and self.way.ours) and row.get(one.resource) is not MISSING and _said(out, row.plan)
             ]  # fmt: skip
         return out
@@ -331,6 +331,15 @@ def _said(item: Mapping[str, Any], path: tuple[str, ...]) -> bool:
 
 
 LANDED: Final = "has a place in the plan"
+KEPT: Final = f"{LANDED} made of this alone; `import` keeps it as FHIR beside a plan that is there"
+BESIDE: Final = {  # of what nobody here wrote: where it is read once it is imported
+    **dict.fromkeys(("CarePlan", "Goal", "ServiceRequest", "CareTeam", "RelatedPerson", "DocumentReference"), KEPT),
+    "Condition": f"{KEPT}: read under 'Health problems that others wrote down'",
+    "MedicationStatement": f"{KEPT}: read under 'My medicines'",
+    "MedicationRequest": f"{KEPT}: read under 'My medicines'",
+    "Task": f"{KEPT}: read under 'What others were asked to do', and when it is done under 'Assessments and answers that others wrote down'",
+    "QuestionnaireResponse": f"{KEPT}: read under 'Assessments and answers that others wrote down'",
+}
 WHY: Final = "the plan has no place for it: it stays in the record"
 
 

@@ -34,7 +34,8 @@ async def in_a_hurry(pages: Pages, request: Request, ctx: Context) -> Response:
     seen = await plans.opened(ctx, id, TYPES)
     more = await joined(ctx, id, own=False)
     shown = seen.shown(_)
-    view = plan_view(shown, today(ctx.at), own=False)
+    others = plans.others_beside(seen, today(ctx.at), _, day)
+    view = plan_view(shown, today(ctx.at), own=False, others=plans.Others(tuple(t for t in others.problems if not t.over)))
     now = tuple(c for c in view.crisis if c["in_force"])
     theirs = tuple(c for j in more.plans for c in j.crisis)
     return await show(

@@ -26,7 +26,7 @@ from .names import bodies, names, own_id
 from .plan_view import plan_view
 from .timeline import Look, timeline
 from .wheels import filled_in, kept_as
-from .words import _, today, typed_day
+from .words import _, day, today, typed_day
 
 BATCH = 200
 ALIKE = 6  # lines back that one of the same minute is added to: a page looks in several ways at once
@@ -50,15 +50,23 @@ async def my_plan(pages: Pages, request: Request, ctx: Context, errors: Mapping[
         mine = plans.Opened({}, [])
     asked, more = await tasks.about(ctx, shown), await joined(ctx, shown, own=True)
     turned, asks = filled_in(mine.record), await follow_ups.due_for(ctx, shown)
-    empty = not (mine.plan.keys() - {"plan", "person"} or asked or turned or any(more.plans))
-    view = plan_view(mine.shown(_), today(ctx.at), own=True, changes=await last_changes(ctx, mine.record, shown, _("Me")), filled_in=turned, medicines=plans.medicines_beside(mine, _), joined=more.plans)
+    found = plans.others_beside(mine, today(ctx.at), _, day)
+    empty = not (mine.plan.keys() - {"plan", "person"} or asked or turned or any(more.plans) or found.problems or found.findings)
+    view = plan_view(
+        mine.shown(_), today(ctx.at), own=True, changes=await last_changes(ctx, mine.record, shown, _("Me")), filled_in=turned, medicines=plans.medicines_beside(mine, _), joined=more.plans, others=found,
+    )  # fmt: skip
     first = alerts(mine.record, today(ctx.at), own=True, others=more.records)
-    refs = main_plan.called([*mine.record, *await _items(ctx, shown)], {*ABOUT, *MEDICINES, *TYPES}) | kept_as(mine.record)
+    refs = main_plan.called([*mine.record, *await _items(ctx, shown)], {*ABOUT, *MEDICINES, *TYPES}) | kept_as(mine.record) | _told(found)
     return await show(
         pages, request, "my_plan.html", ctx=ctx, plan=view, own=True, empty=empty, asks=asks, tasks=asked, refs=refs, alerts=first, joined=more, others=others,
         drafts=await volunteers.waiting(ctx, shown), clashes=await versions.waiting(ctx, f"Patient/{shown}"), errors=errors or {}, done=request.query_params.get("done", ""),
         edits=await editing.links(ctx, mine), edit_base="/my-plan/edit", reviews=await reviews.due_for(ctx, mine.record),
     )  # fmt: skip
+
+
+def _told(others: plans.Others) -> dict[str, str]:
+    refs = (f"{t.resource['resourceType']}/{t.resource.get('id')}" for t in (*others.problems, *others.findings))
+    return {ref: ref for ref in refs}
 
 
 async def _items(ctx: Context, person: str) -> list[dict[str, Any]]:

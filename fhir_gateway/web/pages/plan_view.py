@@ -13,7 +13,9 @@ from ...domain.in_force import crisis_plans, crisis_state, has_left, in_force, i
 from ...domain.in_force import team as team_of
 from ...domain.medicines import forbidden_again
 from ...domain.sentences import language_name
+from ...domain.told_by_others import Told
 from ...domain.written_down import standing
+from ...plans import Others
 from . import plan_more as more
 from .languages import locale
 from .pictures import progress
@@ -33,6 +35,8 @@ COLOURS = {
     "in progress": "blue", "active": "blue", "planned": "grey", "waiting": "yellow", "done": "green",
     "completed": "green", "met": "green", "stopped": "red", "on hold": "yellow",
 }  # fmt: skip
+
+NOTHING = Others()
 
 # Where a plan names somebody: an id of its own, which says nothing to a reader who may not see whose it is; else words.
 ID = re.compile(r"(?=\S*\d)\S+|[a-z]\w*[-_:./|]\S*")
@@ -67,25 +71,30 @@ class PlanView:
     itself: tuple[Line, ...] = ()
     changed: str = ""
     medicines: tuple[Item, ...] = ()
+    problems: tuple[Item, ...] = ()
+    findings: tuple[Item, ...] = ()
 
     @property
     def sections(self) -> list[tuple[str, str]]:
         """(anchor, words) of what this plan has, in page order."""
         every = [
             ("practical", _("Good to know"), self.practical), ("matters", _("What matters to me"), self.about),
-            ("needs", _("What I need help with"), self.needs), ("stories", _("How it came to be like this"), self.stories),
+            ("needs", _("What I need help with"), self.needs), ("problems", _("Health problems that others wrote down"), self.problems), ("stories", _("How it came to be like this"), self.stories),
             ("goals", _("My goals"), self.goals), ("decisions", _("What we decided"), self.decisions), ("wheels", _("How I am doing, part by part"), self.wheels),
             ("actions", _("What we will do"), self.actions), ("medicines", _("My medicines"), self.medicines), ("referrals", _("Where I was sent"), self.referrals),
-            ("unmet", _("What I could not get"), self.unmet), ("crisis", _("If things get worse"), self.crisis),
+            ("findings", _("Assessments and answers that others wrote down"), self.findings), ("unmet", _("What I could not get"), self.unmet), ("crisis", _("If things get worse"), self.crisis),
             ("team", _("My team"), self.team or self.contacts), ("risks", _("Risk, as professionals see it"), self.risks),
             ("papers", _("Other plans and papers"), self.papers), ("itself", _("About this plan"), self.itself),
         ]  # fmt: skip
         return [(anchor, text) for anchor, text, there in every if there]
 
 
-def plan_view(plan: dict[str, Any], today: date, *, own: bool, changes: Mapping[str, str] = MappingProxyType({}), filled_in: tuple[Item, ...] = (), medicines: Sequence[dict[str, Any]] = (), joined: Sequence[Elsewhere] = ()) -> PlanView:
+def plan_view(
+    plan: dict[str, Any], today: date, *, own: bool, changes: Mapping[str, str] = MappingProxyType({}), filled_in: tuple[Item, ...] = (), medicines: Sequence[dict[str, Any]] = (), joined: Sequence[Elsewhere] = (),
+    others: Others = NOTHING,
+) -> PlanView:  # fmt: skip
     """`own`: the reader is the person, who is then called "I" and not by name. `changes`: as `changes.last_changes` gives them. `filled_in`: wheels of forms.
-    `medicines`: those of the record that the plan does not hold. `joined`: of other records of the person."""
+    `medicines`: those of the record that the plan does not hold; `others`: what else of it does. `joined`: of other records of the person."""
     person = thing(plan.get("person"))
     full, name = preferred_name(person), _namer(plan, own)
     team = list_of(plan, "team")
@@ -119,6 +128,8 @@ def plan_view(plan: dict[str, Any], today: date, *, own: bool, changes: Mapping[
         itself=more.itself(plan, name),
         changed=changes.get("", ""),
         medicines=more.medicines(list_of(plan, "medicines"), name, medicines, today, [m for j in joined for m in j.medicines]),
+        problems=tuple(map(_told, others.problems)),
+        findings=tuple(map(_told, others.findings)),
     )
 
 
@@ -157,6 +168,11 @@ def _namer(plan: dict[str, Any], own: bool) -> Callable[[Any], str]:
 def _crises(plan: dict[str, Any], name: Callable[[Any], str], today: date) -> list[dict[str, Any]]:
     reached = {str(m.get("id")): _reached(m, name, today) for m in (*list_of(plan, "team"), *list_of(plan, "contacts"))}
     return [_crisis(c, name, reached) for c in crisis_plans(plan)]
+
+
+def _told(t: Told) -> Item:
+    """What somebody else wrote down."""
+    return Item(str(t.resource.get("id", "")), t.thing.text, t.thing.state, "grey", lines(*((r.label, r.text) for r in t.thing.rows)))
 
 
 def preferred_name(person: dict[str, Any]) -> str:

@@ -118,7 +118,8 @@ async def person(pages: Pages, request: Request, ctx: Context) -> Response:
     others = await joined(ctx, id, own=False)
     asked = await tasks.about(ctx, id)
     turned = filled_in(seen.record)
-    empty = not (seen.plan.keys() - {"plan", "person"} or asked or turned or any(others.plans))
+    told = plans.others_beside(seen, today(ctx.at), _, day)
+    empty = not (seen.plan.keys() - {"plan", "person"} or asked or turned or any(others.plans) or told.problems or told.findings)
     name = preferred_name(thing(seen.plan.get("person"))) or _("The person")
     done = request.query_params.get("done", "")
     return await show(
@@ -126,7 +127,9 @@ async def person(pages: Pages, request: Request, ctx: Context) -> Response:
         request,
         "team_person.html",
         ctx=ctx,
-        plan=plan_view(seen.shown(_), today(ctx.at), own=False, changes=await last_changes(ctx, seen.record, id, name), filled_in=turned, medicines=plans.medicines_beside(seen, _), joined=others.plans),
+        plan=plan_view(
+            seen.shown(_), today(ctx.at), own=False, changes=await last_changes(ctx, seen.record, id, name), filled_in=turned, medicines=plans.medicines_beside(seen, _), joined=others.plans, others=told,
+        ),
         alerts=alerts(seen.record, today(ctx.at), own=False, others=others.records),
         joined=others,
         own=False,
