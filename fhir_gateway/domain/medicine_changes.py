@@ -57,6 +57,12 @@ def stay_of(order: Mapping[str, Any]) -> str:
     return named if named.startswith("Encounter/") else ""
 
 
+def is_as_before(order: Mapping[str, Any]) -> bool:
+    """Does it say of itself that nothing was changed: by our own extension, or the UK Core's."""
+    said = [e for x in objects(order.get("extension")) if str(x.get("url")) in (_CHANGE, _UK_CHANGE) for e in objects(x.get("extension"))]
+    return any(e.get("valueCode") == "unchanged" or an_object(e.get("valueCoding")).get("code") == "continued" for e in said if e.get("url") in ("kind", "status"))
+
+
 def is_over(stay: Mapping[str, Any]) -> bool:
     return stay.get("resourceType") == "Encounter" and stay.get("status") == "finished"
 
@@ -167,6 +173,7 @@ def made(order: Mapping[str, Any], medicine: Mapping[str, Any] | None, plan: Map
 
 
 _CHANGE: Final = f"{EXTENSIONS}medicine-change"
+_UK_CHANGE: Final = "https://fhir.hl7.org.uk/StructureDefinition/Extension-UKCore-MedicationChangeSummary"
 
 
 def _change(kind: str, reason: str, was: str, on: str) -> dict[str, Any]:

@@ -123,8 +123,10 @@ async def _says_something_new(work: Work, ref: Ref, now: Stored) -> bool:
 
 
 async def _of_discharge(work: Work, person: str, order: Stored) -> bool:
-    """By its category, by the stay that it is of, or by a stay that ends with the same commit."""
+    """By its category, by the stay that it is of, or by a stay that ends with the same commit; not what the discharge itself calls as before."""
     body = strict.decode(order.body or b"{}")
+    if changes.is_as_before(body):
+        return False
     stay = changes.stay_of(body)
     of = await work.get(Ref(*stay.split("/", 1))) if stay else None
     ended = [s for r, s in work.written.items() if r.type == "Encounter" and person in s.facts.patients] + ([of] if of is not None and person in of.facts.patients else [])

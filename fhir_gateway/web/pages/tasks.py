@@ -100,7 +100,13 @@ async def _said(ctx: Context, tasks: Iterable[dict[str, Any]]) -> list[dict[str,
     """Each task in plain words: id, what, how it stands, lines below it, whose record it is in."""
     found = list(tasks)
     known = await names(ctx, {_named(t.get(who)) for t in found for who in ("requester", "owner")})
-    return [await _of_medicines(ctx, t, _task(t, known) | await _of_plans(ctx, t)) for t in found]
+    return [_with_its_name(await _of_medicines(ctx, t, _task(t, known) | await _of_plans(ctx, t))) for t in found]
+
+
+def _with_its_name(said: dict[str, Any]) -> dict[str, Any]:
+    """Of what a discharge proposes `called`: the medicine, as far as this reader sees its name, so that no two buttons are called the same."""
+    name = next((line["text"] for line in said["lines"] if line["label"] == _("Medicines")), "") if said["medicine"] else ""
+    return {**said, "called": name}
 
 
 def _asks_of_plans(ctx: Context, task: dict[str, Any]) -> bool:
