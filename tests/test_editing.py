@@ -22,6 +22,9 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "importance": st.integers(1, 10), "confidence": st.integers(1, 10), "by": DAYS, "from": DAYS, "to": DAYS, "review": st.just("2026-12-01"),
     "value": st.integers(0, 900) | st.decimals(0, 99, places=2, allow_nan=False), "status": st.sampled_from(["planned", "in progress", "done", "completed", "odd word"]),
 }  # fmt: skip
+SEVERAL = st.lists(WORDS, min_size=1, max_size=3)
+VALUES |= dict.fromkeys(("triggers", "early_warnings", "what_should_happen", "coping"), SEVERAL)
+LISTS = {"about-me": "about_me", "contingency": "contingency", "goal": "goals", "action": "actions"}
 
 
 def values(kind: str) -> st.SearchStrategy[dict[tuple[str, ...], Any]]:
@@ -31,14 +34,14 @@ def values(kind: str) -> st.SearchStrategy[dict[tuple[str, ...], Any]]:
 
 def plan(kind: str, item: dict[tuple[str, ...], Any]) -> dict[str, Any]:
     """A plan with this one thing, and around it what no form shows."""
-    thing: dict[str, Any] = {"x_odd": {"a": [1]}} if kind == "about-me" else {"id": "x", "status_word": "getting there", "x_odd": {"a": [1]}, "notes": [{"by": "person", "text": "Said then"}]}
+    thing: dict[str, Any] = {"x_odd": {"a": [1]}} if kind == "about-me" else {"id": "x", "x_odd": {"a": [1]}, "who_to_contact": ["t"], "advance_statement": "At home"} if kind == "contingency" else {"id": "x", "status_word": "getting there", "x_odd": {"a": [1]}, "notes": [{"by": "person", "text": "Said then"}]}
     thing |= {"needs": ["n"], "agreed": [{"by": "t", "status": "agree"}], "set_by": "person"} if kind == "goal" else {"goals": [], "who": "t", "kind": "team"} if kind == "action" else {}
     for path, value in item.items():
         here = thing
         for key in path[:-1]:
             here = here.setdefault(key, {})
         here[path[-1]] = value
-    return {"plan": "1", "id": "p", "person": {"id": "person"}, "team": [{"id": "t", "name": "Asha"}], "needs": [{"id": "n", "text": "Breath"}], **({"about_me": thing} if kind == "about-me" else {f"{kind}s": [thing]})}
+    return {"plan": "1", "id": "p", "person": {"id": "person"}, "team": [{"id": "t", "name": "Asha"}], "needs": [{"id": "n", "text": "Breath"}], LISTS[kind]: thing if kind == "about-me" else [thing]}
 
 
 def resource(kind: str, item: dict[tuple[str, ...], Any]) -> dict[str, Any]:
@@ -49,7 +52,7 @@ def back(of: dict[str, Any], kind: str, item: dict[tuple[str, ...], Any]) -> dic
     """The thing of the plan that it is now."""
     others = [e.resource | {"id": e.full_url} for e in mapping.to_fhir(plan(kind, item), load_tables()).entries if e.kind != kind]
     read = mapping.from_fhir([*others, of], load_tables())
-    return dict(read["about_me"] if kind == "about-me" else read[f"{kind}s"][0])
+    return dict(read["about_me"] if kind == "about-me" else read[LISTS[kind]][0])
 
 
 @pytest.mark.parametrize("kind", sorted(PARTS))
@@ -66,7 +69,7 @@ def test_what_is_said_otherwise_is_said_so_and_the_rest_as_before(kind: str, dat
     then, here = back(was, kind, before), back(now, kind, before)
     assert {k: v for k, v in then.items() if k not in mine} == {k: v for k, v in here.items() if k not in mine}
     moved = before.get(("status",)) != said(now, kind).get(("status",))
-    assert kind == "about-me" or ("status_word" in here) is not moved, "what somebody called the state before is no word for the new one"
+    assert kind in ("about-me", "contingency") or ("status_word" in here) is not moved, "what somebody called the state before is no word for the new one"
 
 
 @pytest.mark.parametrize("kind", sorted(PARTS))
@@ -76,6 +79,18 @@ def test_who_changes_nothing_gets_the_same_resource(kind: str, data: st.DataObje
     item = data.draw(values(kind))
     was = resource(kind, item)
     assert same(changed(was, kind, {p: item.get(p) for p in PARTS[kind]}, AT), was)
+
+
+def test_a_time_of_words_that_were_taken_out_of_a_crisis_plan_goes_with_them() -> None:
+    item = {("name",): "Breath", ("triggers",): ["Cold", "Smoke"], ("coping",): ["Smoke"]}
+    times = [{"of": "trigger", "text": "Cold", "from": "2026-01-01"}, {"of": "trigger", "text": "Smoke", "to": "2027-01-01"}, {"of": "coping", "text": "Smoke", "from": "2026-02-01"}]
+    whole = plan("contingency", item)
+    whole["contingency"][0]["details"] = times
+    was = next(e.resource for e in mapping.to_fhir(whole, load_tables()).entries if e.kind == "contingency")
+    now = changed(was, "contingency", {("triggers",): ["Cold", "Dust"], ("status",): "stopped"}, AT)
+    after = back(now, "contingency", item)
+    assert (after["triggers"], after["details"], after["status"], now["status"]) == (["Cold", "Dust"], [times[0], times[2]], "stopped", "revoked")
+    assert kind_of(now) == "contingency" and kind_of(now | {"identifier": []}) == "contingency" and kind_of(now | {"identifier": [], "category": []}) == ""
 
 
 def test_a_goal_of_another_system_keeps_its_codes_and_what_we_have_no_word_for() -> None:

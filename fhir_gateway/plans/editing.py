@@ -1,4 +1,4 @@
-"""One goal or action of a person, or what matters to them, by itself, in the words of the plan: opened as it is or was, and changed by what somebody says otherwise.
+"""One goal, action or crisis plan of a person, or what matters to them, by itself, in the words of the plan: opened as it is or was, and changed by what somebody says otherwise.
 
 The tables of `mappings/` say where each word of it lands; everything else of the resource stays as it is, seen or not.
 """
@@ -28,11 +28,14 @@ Path = tuple[str, ...]
 PARTS: Final[Mapping[str, tuple[Path, ...]]] = {  # kind -> what of it can be said otherwise, one by one
     "goal": (("text",), ("importance",), ("target", "what"), ("target", "value"), ("target", "unit"), ("target", "by"), ("status",), ("status_reason",), ("review",)),
     "action": (("text",), ("when",), ("from",), ("to",), ("status",), ("status_reason",), ("confidence",), ("strategies",), ("review",)),
+    "contingency": (("name",), ("triggers",), ("early_warnings",), ("what_should_happen",), ("coping",), ("status",)),
     "about-me": (
         ("most_important",), ("people_important",), ("how_i_communicate",), ("my_wellness",), ("please_do_and_dont",), ("how_to_support",), ("also_worth_knowing",), ("supported_to_write_by",),
     ),
 }  # fmt: skip
-ALONG: Final[Mapping[str, tuple[Path, ...]]] = {"goal": (("status_word",), ("status_on",)), "action": (("status_word",), ("updated",)), "about-me": (("written_on",),)}  # what changes with it
+ALONG: Final[Mapping[str, tuple[Path, ...]]] = {"goal": (("status_word",), ("status_on",)), "action": (("status_word",), ("updated",)), "contingency": (("details",),), "about-me": (("written_on",),)}  # what changes with it
+DETAILS: Final = {"trigger": "triggers", "early warning": "early_warnings", "what should happen": "what_should_happen", "coping": "coping"}  # of which words a detail is
+CRISIS: Final = "325691000000100"  # SNOMED CT: contingency plan
 WORDS: Final = frozenset({"text", "target"})  # what of a goal people agree to
 ACCEPTANCE: Final = "http://hl7.org/fhir/StructureDefinition/goal-acceptance"
 DETAIL: Final = re.compile(r"_?detail(?!Quantity$)[A-Z]\w*")  # https://hl7.org/fhir/R4/goal.html: how much, said otherwise than by a quantity
@@ -53,10 +56,13 @@ class Item:
 
 
 def kind_of(resource: Mapping[str, Any]) -> str:
-    """`goal`, `action` or `about-me`; "" for what is none of these: a step on the way, a Task that somebody was asked to do, anything else."""
+    """`goal`, `action`, `contingency` or `about-me`; "" for what is none of these: a step on the way, a Task that somebody was asked to do, anything else."""
     own, type = own_identifier(resource), resource.get("resourceType")
     if type == "Goal":
         return "goal" if own is None or own[0] == "goal" else ""
+    if type == "CarePlan":
+        crisis = any(c.get("code") == CRISIS for category in resource.get("category", ()) for c in category.get("coding", ()))
+        return "contingency" if (crisis if own is None else own[0] == "contingency") else ""
     if type == "QuestionnaireResponse":
         return "about-me" if own is not None and own[0] == "about-me" else ""
     if type != "Task" or asks_membership(resource):
@@ -137,13 +143,21 @@ def changed(resource: dict[str, Any], kind: str, otherwise: Mapping[Path, Any], 
         after.pop(("status_word",), None)
         if kind == "goal":
             after[("status_on",)] = at[:10]
-    if kind != "goal":
+    if kind in ("action", "about-me"):
         after[("updated",) if kind == "action" else ("written_on",)] = at if kind == "action" else at[:10]
+    if kind == "contingency" and ("details",) in after:
+        after[("details",)] = [d for d in after[("details",)] if _still_said(d, before, after)]
     if any(after.get(path) != before.get(path) for path in held(resource, kind)):
         raise Problem("business-rule", "This is said in a way that cannot be changed here.", "Goal.target")
     (was, had), (new, has) = _made(before, kind), _made(after, kind)
     out = edited(was, new, resource) if kind != "goal" else _first_aim(was, new, resource)
     return out if had == has else _carrying(out, mine, has)
+
+
+def _still_said(detail: Mapping[str, Any], before: Mapping[Path, Any], after: Mapping[Path, Any]) -> bool:
+    """A code or a time of words that were taken out goes with them: it would be said of nothing."""
+    path = (DETAILS.get(str(detail.get("of")), ""),)
+    return detail.get("text") not in (before.get(path) or ()) or detail.get("text") in (after.get(path) or ())
 
 
 def _first(resource: Mapping[str, Any]) -> dict[str, Any]:

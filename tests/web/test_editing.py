@@ -130,6 +130,34 @@ def test_what_matters_to_her_is_hers_alone_to_change(demo: Gateway) -> None:
     assert {k: v for k, v in then.items() if v != was[k] and k not in ("version", "form_token")} == {"most-important": "My garden and my books", "my-wellness": ""}
 
 
+def test_a_crisis_plan_is_changed_and_ended_like_the_rest(demo: Gateway) -> None:
+    def plan() -> dict[str, Any]:
+        found = [e["resource"] for e in demo.get("patient", f"CarePlan?patient={demo.patient}").json()["entry"]]
+        return dict(next(c for c in found if any(i["value"].endswith("/k-fall") for i in c.get("identifier", ()))))
+
+    was, team = plan(), f"/team/people/{demo.patient}"
+    assert f'"{team}/edit/{ref(was)}"' in as_(demo, "gp").get(team).text and f'"/my-plan/edit/{ref(was)}"' in as_(demo, "patient").get("/my-plan").text
+    main = next(e["resource"] for e in demo.get("patient", f"CarePlan?patient={demo.patient}").json()["entry"] if e["resource"].get("goal"))
+    assert as_(demo, "gp").http.get(f"{team}/edit/{ref(main)}").status_code == 404, "the plan itself is no crisis plan"
+    e, other = editor(demo, "gp", ref(was)), editor(demo, "patient", ref(was))
+    assert form(e, e.path)["triggers"] == "Wet leaves on the path\nGetting up in the night"
+    e.save(triggers="Wet leaves on the path\r\n\r\n  Ice \r\nDust", what_should_happen="Call the surgery the same day")
+    assert "Your change is saved." in e.words() and "Dust" in e.words() and "Getting up in the night" not in e.words()
+    now = plan()
+    written = [x["valueString"] for x in now["extension"] if x["url"].endswith("contingency-trigger")]
+    assert written == ["Wet leaves on the path", "Ice", "Dust"] and [x for x in now["extension"] if x["url"].endswith("contingency-contact")] == [x for x in was["extension"] if x["url"].endswith("contingency-contact")]
+    writing = demo.get("patient", f"Provenance?target={ref(now)}").json()["entry"]
+    assert any(w["resource"]["target"][0]["reference"].endswith(f"/_history/{now['meta']['versionId']}") for w in writing)
+    assert other.save(triggers="Ice").status_code == 409 and "Before it said:" in other.words() and "Dust" in other.words()
+    other.save(pick_triggers="theirs")
+    assert as_(demo, "stranger").http.get(f"{team}/edit/{ref(was)}").status_code == 404
+    e = editor(demo, "patient", ref(was))
+    e.save(status="stopped")
+    assert plan()["status"] == "revoked" and "(Stopped)" in e.words()
+    assert "There are plans for a crisis that do not hold now" in as_(demo, "gp").get(f"{team}/in-a-hurry").text
+    editor(demo, "patient", ref(was)).save(status="active")
+
+
 def test_who_acts_for_her_changes_it_as_themselves(demo: Gateway, walk: dict[str, Any]) -> None:
     leila = as_(demo, "proxy")
     assert "/edit/" not in leila.get(f"/team/people/{demo.patient}").text

@@ -1,4 +1,4 @@
-"""The lines of the form that changes one goal or action: what each asks, what stands in it, what was typed, and where two people differ. Pure.
+"""The lines of the form that changes one goal, action or crisis plan: what each asks, what stands in it, what was typed, and where two people differ. Pure.
 
 Of each line there is one text (`fill`): a day as `30/11/2026`, a choice by its word in plans, "" for nothing. Two texts are compared, never two values,
 so that a line that nobody touched stays as it is, whatever it was.
@@ -30,7 +30,7 @@ Path = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One line. `kind`: words, short, number, day, ten or choice."""
+    """One line. `kind`: words, list (one on each line of it), short, number, day, ten or choice."""
 
     path: Path
     label: str
@@ -51,7 +51,7 @@ class Field:
 
     def most(self, text: str = "") -> int:
         """Characters that may be written over this."""
-        return max(self.limit or (MOST if self.kind == "words" else SHORT), len(text))
+        return max(self.limit or (MOST if self.kind in ("words", "list") else SHORT), len(text))
 
 
 GOAL_STATES: Final = (
@@ -62,6 +62,8 @@ ACTION_STATES: Final = (
     ("proposed", "Only an idea so far"), ("planned", "Not begun yet"), ("waiting", "Waiting for an answer"), ("accepted", "Agreed"), ("in progress", "In progress"),
     ("paused", "Paused"), ("done", "Done"), ("stopped", "Stopped"), ("refused", "Not wanted"),
 )  # fmt: skip
+CRISIS_STATES: Final = (("draft", "Not in force yet"), ("active", "In force"), ("on hold", "Paused"), ("stopped", "Stopped"), ("completed", "Over"))
+EACH: Final = "One on each line."
 FIELDS: Final[Mapping[str, tuple[Field, ...]]] = {
     "goal": (
         Field(("text",), "The goal, in plain words", "words", "As the person says it.", needed=True),
@@ -85,6 +87,14 @@ FIELDS: Final[Mapping[str, tuple[Field, ...]]] = {
         Field(("strategies",), "What helps", "words"),
         Field(("review",), "Look at it again", "day"),
     ),
+    "contingency": (
+        Field(("name",), "What this plan is called", "short"),
+        Field(("triggers",), "What can set it off", "list", EACH),
+        Field(("early_warnings",), "First signs", "list", EACH),
+        Field(("what_should_happen",), "What should happen", "list", EACH),
+        Field(("coping",), "What helps me cope", "list", EACH),
+        Field(("status",), "How it stands", "choice", "Others are shown a plan that is in force first. One that is not says so.", choices=CRISIS_STATES),
+    ),
     "about-me": (*(Field((key,), label, "words", limit=FEW) for key, label in ABOUT.items()), Field(("supported_to_write_by",), "Who helped me to write this", "short")),
 }  # fmt: skip
 
@@ -97,6 +107,8 @@ def fill(f: Field, said: Mapping[Path, Any]) -> str:
     value = said.get(f.path)
     if value is None:
         return ""
+    if f.kind == "list":
+        return "\n".join(" ".join(str(one).split()) for one in (value if isinstance(value, list) else [value]))
     if f.kind != "day":
         return tidy(str(value))
     on = plain_date(value)
@@ -152,7 +164,8 @@ def read(f: Field, text: str, was: str = "") -> tuple[Any, str]:
     if f.kind == "choice":
         return (text, "") if text in dict(f.choices) else (None, _("Choose one."))
     too_long = _("Write at most {most} characters. These are {many}.").format(most=f.most(was), many=len(text))
-    return text, too_long if len(text) > f.most(was) else ""
+    value = [one for line in text.split("\n") if (one := line.strip())] if f.kind == "list" else text
+    return value, too_long if len(text) > f.most(was) else ""
 
 
 def _number(text: str) -> tuple[Decimal | int | None, str]:

@@ -1,4 +1,4 @@
-"""A goal or an action changed on a page. Whoever finds that somebody else changed it meanwhile gets both versions side by side, with what it
+"""A goal, an action or a crisis plan changed on a page. Whoever finds that somebody else changed it meanwhile gets both versions side by side, with what it
 was, and chooses line by line; nothing that was typed is lost. docs/editing.md"""
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .names import names, own_ids
 from .people import ID
 from .words import _, moment
 
-TYPES: Final = {"Goal": "goal", "Task": "action"}
+TYPES: Final = {"Goal": "goal", "Task": "action", "CarePlan": "contingency"}
 OWN: Final = {**TYPES, "QuestionnaireResponse": "about-me"}  # in the person's own words: theirs alone to change here
 DONE: Final = ("changed", "draft", "same")
 SIDES: Final = ("theirs", "mine")
@@ -179,7 +179,7 @@ def _busy() -> str:
 async def _form(pages: Pages, request: Request, ctx: Context, place: Place, now: Item, mine: Mapping[str, str], errors: dict[str, str]) -> Response:
     here = fields.texts(now.kind, now.said)
     return await show(
-        pages, request, "edit.html", ctx=ctx, status=400 if errors else 200, place=place, kind_of=now.kind, name=here.get("text", ""),
+        pages, request, "edit.html", ctx=ctx, status=400 if errors else 200, place=place, kind_of=now.kind, name=here.get("text", here.get("name", "")),
         fields=fields.FIELDS[now.kind], texts=mine, version=now.version, errors=errors, drafts=ctx.actor.drafts_only, boxes=fields.boxes, options=fields.options, fixed=fields.fixed(here), held=fields.held(now.held),
     )  # fmt: skip
 
@@ -193,7 +193,7 @@ async def _beside(
     who, when = await _who(ctx, place.ref)
     return await show(
         pages, request, "edit_beside.html", ctx=ctx, status=status, place=place, kind_of=now.kind, lines=rows, words_of=fields.in_words, who=who, when=when, version=now.version,
-        opened=was.version if was is not None else now.version, errors=_placed(errors or {}, rows), boxes=fields.boxes, options=fields.options, fixed=fields.fixed(here), held=fields.held(now.held), name=here.get("text", ""),
+        opened=was.version if was is not None else now.version, errors=_placed(errors or {}, rows), boxes=fields.boxes, options=fields.options, fixed=fields.fixed(here), held=fields.held(now.held), name=here.get("text", here.get("name", "")),
     )  # fmt: skip
 
 
@@ -225,7 +225,7 @@ async def _who(ctx: Context, ref: Ref) -> tuple[str, str]:
 
 
 async def links(ctx: Context, opened: plans.Opened) -> dict[str, str]:
-    """Of the goals and actions of a plan, and what matters to the person, those that this reader may change: `Type/id` by `Type/` and the id that the plan has for it, or `about-me`."""
+    """Of the goals, actions and crisis plans of a plan, and what matters to the person, those that this reader may change: `Type/id` by `Type/` and the id that the plan has for it, or `about-me`."""
     found = _shown(opened, OWN if ctx.actor.kind == "patient" else TYPES)
     may = await gate.changeable(ctx, [Ref(*ref.split("/")) for ref in found.values()])
     return {name: ref for name, ref in found.items() if Ref(*ref.split("/")) in may}

@@ -281,7 +281,7 @@ def _reached(m: dict[str, Any], name: Callable[[Any], str], today: date) -> str:
 
 def _crisis(c: dict[str, Any], name: Callable[[Any], str], reached: Mapping[str, str]) -> dict[str, Any]:
     return {
-        "state": crisis_state(c, _), "in_force": in_force(c), "where": "",
+        "id": str(c.get("id", "")), "text": str(c.get("name") or _("If things get worse")), "state": crisis_state(c, _), "in_force": in_force(c), "where": "",
         "name": str(c.get("name") or _("If things get worse")),
         "lists": [
             (label, items)
