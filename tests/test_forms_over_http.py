@@ -175,6 +175,34 @@ def test_answers_become_goals_and_a_contingency_plan_once(demo: Gateway) -> None
     assert now["description"]["text"] == "Walk to the park" and now["lifecycleStatus"] == "on-hold", "what others did meanwhile stays"
 
 
+def test_the_same_form_answered_again_says_more_of_the_same(demo: Gateway) -> None:
+    """A second crisis plan beside the first is read by nobody who is in a hurry. What the form does not show it does not take out."""
+    mine = [group("goals", said("goal", "Sing in the choir"), said("importance", 4)), group("crisis-page", said("crisis-wanted", True), group("crisis", said("trigger", "Fog"), said("step", "Ring Leila")))]
+    first = dict.fromkeys(r for r, _ in extracted(demo, "patient", kept(demo, "patient", response(demo, "my-own-words", *mine))))
+    before = demo.get("patient", f"/plans/{demo.patient}").json()
+    again = [
+        group("goals", said("goal", "sing in the  choir"), said("importance", 9), {"linkId": "by", "answer": [{"valueDate": "2027-05-01"}]}), group("goals", said("goal", "Paint")),
+        group("crisis-page", said("crisis-wanted", True), group("crisis", said("trigger", "Fog", "Ice"), said("step", "Open the window"))),
+    ]  # fmt: skip
+    id = kept(demo, "patient", response(demo, "my-own-words", *again))
+    second = extracted(demo, "patient", id)
+    assert sorted(s for _, s in second) == ["200", "200", "201"] and {r for r, s in second if s == "200"} <= set(first)
+    after = demo.get("patient", f"/plans/{demo.patient}").json()
+    assert len(after["contingency"]) == len(before["contingency"]) and len(after["goals"]) == len(before["goals"]) + 1
+    crisis = next(c for c in after["contingency"] if "Fog" in c.get("triggers", ()))
+    was = next(c for c in before["contingency"] if "Fog" in c.get("triggers", ()))
+    assert crisis["triggers"] == [*was["triggers"], "Ice"] and crisis["what_should_happen"] == [*was["what_should_happen"], "Open the window"] and "Ring Leila" in was["what_should_happen"]
+    sing = next(g for g in after["goals"] if g["text"] == "Sing in the choir")
+    assert sing["importance"] == 9 and sing["target"]["by"] == "2027-05-01"
+    unchanged = versions(demo)
+    assert [s for _, s in extracted(demo, "patient", id)] == ["200"] * 3 and versions(demo) == unchanged
+    ended = next(r for r in first if r.startswith("CarePlan"))
+    here = demo.get("patient", ended).json()
+    assert demo.call("patient", "PUT", ended, body={**here, "status": "revoked"}, headers={"If-Match": f'W/"{here["meta"]["versionId"]}"'}).status_code == 200
+    anew = extracted(demo, "patient", kept(demo, "patient", response(demo, "my-own-words", mine[1])))
+    assert [s for _, s in anew] == ["201"] and anew[0][0] != ended, "one that is over is left as it ended"
+
+
 def test_what_is_made_of_private_answers_is_as_private(demo: Gateway) -> None:
     label = {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "SEX"}
     id = kept(demo, "patient", response(demo, "my-own-words", group("goals", said("goal", "Tell nobody yet")), meta={"security": [label]}))

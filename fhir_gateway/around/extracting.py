@@ -120,16 +120,22 @@ async def _write(ctx: Context, response: dict[str, Any], version: int, before: B
     private = response.get("meta", {}).get("security", ())
     unmoved = before.version == version
     was = {} if unmoved else await _as_it_was(ctx, form, str(response["id"]), before)
+    earlier, joined = await _earlier(ctx, form, response), False
     for key, entry in zip(found.keys, found.entries, strict=True):
         known = before.made.get(key)
-        step = None if unmoved and known is not None else await _step(ctx, entry, known, was.get(key), private)
+        said = next((s for s in earlier if becoming.one_and_the_same(entry["resource"], s[1])), None) if known is None else None
+        if said is not None:
+            before.made[key], joined = str(said[0].ref), True
+            step = _more(entry, *said, private)
+        else:
+            step = None if unmoved and known is not None else await _step(ctx, entry, known, was.get(key), private)
         if step is None:
             same.append(before.made[key])
             continue
         steps.append(step)
         fresh.append(key)
     issues = list(found.issues)
-    if not steps and not unmoved:
+    if not steps and (joined or not unmoved):
         await _commit(ctx, [], Before(version, before.made), str(response["id"]), kept)
     if not steps:
         return Done(await _left(ctx, same), tuple(issues))
@@ -211,6 +217,36 @@ async def _step(
         return None
     new = _as_private(new, private)  # what they say now came with the labels that they have now
     return {"fullUrl": entry["fullUrl"], "resource": new, "request": {"method": "PUT", "url": ref, "ifMatch": f'W/"{stored.version}"'}}
+
+
+async def _earlier(ctx: Context, form: Form, response: Mapping[str, Any]) -> list[tuple[gate.Answer, dict[str, Any]]]:
+    """What earlier answers of this person to this form became, as far as this asker sees it, newest first; nothing where each answer is a new one."""
+    if form.get("url") not in becoming.SAID_AGAIN:
+        return []
+    patient = str((response.get("subject") or {}).get("reference", "")).removeprefix("Patient/")
+    may = ctx.scopes is None or ctx.scopes.covers("s", ANSWERS)
+    asked = [("patient", patient), ("questionnaire", str(form["url"])), ("_count", "50"), ("_sort", "-authored")]
+    out: dict[str, tuple[gate.Answer, dict[str, Any]]] = {}
+    for e in (await gate.search(ctx, ANSWERS, asked)).entries if may and patient else ():
+        kept = await ctx.house.store.kept(KEPT, str(e.ref), ctx.at) if e.ref.id != response.get("id") else None
+        for ref in msgspec.json.decode(kept, type=Before).made.values() if kept is not None else ():
+            type, _, id = ref.partition("/")
+            try:
+                here = await gate.read(ctx, Ref(type, id))
+            except Problem as p:
+                if p.kind not in ("not-found", "gone", "insufficient-scope"):
+                    raise
+                continue
+            out.setdefault(ref, (here, dict(strict.decode(here.body))))
+    return list(out.values())
+
+
+def _more(entry: Mapping[str, Any], stored: gate.Answer, here: dict[str, Any], private: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """One entry of the transaction, over what an earlier answer became; None where that says it all."""
+    new = _as_private(becoming.laid_over(entry["resource"], here), private)
+    if new == here:
+        return None
+    return {"fullUrl": entry["fullUrl"], "resource": new, "request": {"method": "PUT", "url": str(stored.ref), "ifMatch": f'W/"{stored.version}"'}}
 
 
 def _as_private(resource: dict[str, Any], private: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from ..compartment import patients
-from ..mapping.names import CONTINGENCY_CATEGORY
+from ..mapping.names import BASE, CONTINGENCY_CATEGORY
 from ..problem import Problem
 from .items import Node
 
@@ -20,6 +20,9 @@ MAY_BECOME: Final = frozenset({
     "MedicationStatement", "Observation", "Procedure", "RelatedPerson", "RiskAssessment", "ServiceRequest", "Task",
 })  # fmt: skip
 PLACES: Final = {"Goal": "goal", "Condition": "addresses"}  # in the main CarePlan
+SAID_AGAIN: Final = frozenset({f"{BASE}/Questionnaire/my-own-words"})  # forms of which a second answer says more of the same, and no second one
+IMPORTANCE: Final = f"{BASE}/StructureDefinition/goal-importance"  # there is one
+OVER: Final = frozenset({"completed", "revoked", "cancelled", "rejected", "entered-in-error"})
 STEPS: Final = frozenset({"Task", "ServiceRequest"})
 
 
@@ -91,6 +94,29 @@ def is_contingency(resource: Mapping[str, Any]) -> bool:
     """A plan for when things get worse."""
     codings = (c for k in resource.get("category", []) if isinstance(k, dict) for c in k.get("coding", []) if isinstance(c, dict))
     return resource.get("resourceType") == "CarePlan" and any(c.get("code") == CONTINGENCY_CATEGORY for c in codings)
+
+
+def one_and_the_same(made: Mapping[str, Any], here: Mapping[str, Any]) -> bool:
+    """Whether what an answer makes is what an earlier one made already, and it is not over: the crisis plan, a goal of the same words."""
+    if here.get("lifecycleStatus", here.get("status")) in OVER or made.get("resourceType") != here.get("resourceType"):
+        return False
+    if is_contingency(made):
+        return is_contingency(here)
+    words = [" ".join(str((r.get("description") or {}).get("text", "")).casefold().split()) for r in (made, here)]
+    return made.get("resourceType") == "Goal" and bool(words[0]) and words[0] == words[1]
+
+
+def laid_over(made: Mapping[str, Any], here: Mapping[str, Any]) -> Node:
+    """What is here with what was said since: nothing is taken out, for who answers a form anew is not shown what it says."""
+    out: Node = dict(here)
+    for name in ("extension", "note"):
+        held = [e for e in here.get(name, ()) if e.get("url") != IMPORTANCE or IMPORTANCE not in [m.get("url") for m in made.get(name, ())]]
+        if more := [m for m in made.get(name, ()) if m not in held]:
+            out[name] = [*held, *more]
+    due = next((t["dueDate"] for t in made.get("target", ()) if "dueDate" in t), None)
+    if due is not None and "dueDuration" not in (first := dict(next(iter(here.get("target", ())), {}))):
+        out["target"] = [{**first, "dueDate": due}, *list(here.get("target", ()))[1:]]
+    return out
 
 
 def provenance(response: str, version: int, targets: Sequence[str], who: str, source: Any, at: str) -> Node:
