@@ -182,8 +182,22 @@ def test_forms_of_others_are_not_there(demo: Gateway) -> None:
     v.get(at)
     form = v.fields(at)
     stale = v.http.post(at, data={**form, "version": "77", "go": "next"})
-    assert stale.status_code == 412
+    assert stale.status_code == 409
     assert v.http.post(at, data={"go": "next"}).status_code == 403
+
+
+def test_what_was_typed_on_a_page_that_is_old_comes_back_beside_what_is_kept(demo: Gateway) -> None:
+    here, there = as_(demo, "patient"), as_(demo, "patient")
+    at = begun(here, "my-own-words")[:-1] + "1"
+    for v in (here, there):
+        v.get(at)
+    typed(there, at, go="save", **{"q1-0-1": "Sing <b>in</b> the choir"})
+    answer = here._seen(here.http.post(at, data={**here.fields(at), "q1-0-1": "Paint the shed", "go": "next"}))
+    assert answer.status_code == 409 and "These answers were changed on another page meanwhile" in here.words()
+    assert "Sing &lt;b&gt;in&lt;/b&gt; the choir" in here.page and "Paint the shed" in here.page
+    assert "Sing" in str(stored(demo, at)) and "Paint" not in str(stored(demo, at)), "nothing is kept over it unseen"
+    typed(here, at, go="save", **{"q1-0-1": "Paint the shed"})
+    assert "Paint the shed" in str(stored(demo, at)) and "Sing" not in str(stored(demo, at))
 
 
 def test_numbers_that_are_none_are_a_page_that_is_not_there(demo: Gateway) -> None:

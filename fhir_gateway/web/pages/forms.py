@@ -194,15 +194,25 @@ async def _typed(pages: Pages, request: Request, ctx: Context, s: Sheet, n: int)
         return await _page(pages, request, ctx, s, n, View(s.form, s.body, least=_turns(asked)), errors=reading.mistakes, fields=fields)
     version = str(form.get("version", ""))
     if version != str(s.version):
-        raise Problem("stale", "These answers were changed on another page meanwhile.")
+        return await _beside(pages, request, ctx, s, n, asked, fields)
     if body != s.body:
-        await s.keep(ctx, {**body, "authored": ctx.at.isoformat(timespec="seconds")})
+        try:
+            await s.keep(ctx, {**body, "authored": ctx.at.isoformat(timespec="seconds")})
+        except Problem as p:
+            if p.kind != "stale":
+                raise
+            return await _beside(pages, request, ctx, await sheet(request, ctx), n, asked, fields)
     after = replace(s, body=body)
     if wanted in ("more", "drop"):
         return go(f"{s.at}/{n}" + (f"?more={name}#{name}-more" if wanted == "more" and name else ""))
     if wanted == "save":
         return go(f"/forms?done=saved{_who(ctx, s)}")
     return await _on(pages, request, ctx, after, n, wanted, asked)
+
+
+async def _beside(pages: Pages, request: Request, ctx: Context, s: Sheet, n: int, asked: frozenset[str], fields: dict[str, list[str]]) -> Response:
+    """Somebody changed these answers meanwhile, or the same person in another window: what was typed here comes back, beside what is kept now."""
+    return await _page(pages, request, ctx, s, n, View(s.form, s.body, least=_turns(asked)), fields=fields, kept=answered.rows(View(s.form, s.body).page(n)))
 
 
 async def _on(pages: Pages, request: Request, ctx: Context, s: Sheet, n: int, wanted: str, asked: frozenset[str]) -> Response:
@@ -244,13 +254,13 @@ def _turns(asked: frozenset[str]) -> dict[str, int]:
 
 async def _page(
     pages: Pages, request: Request, ctx: Context, s: Sheet, n: int, view: View, *, errors: dict[str, Mistake] | None = None,
-    fields: dict[str, list[str]] | None = None, opened: bool = False,
+    fields: dict[str, list[str]] | None = None, opened: bool = False, kept: list[tuple[str, str]] | None = None,
 ) -> Response:  # fmt: skip
     shown = view.page(n)
     numbers = view.pages()
     title = next((words for at, words in numbers if at == n), "")
     return await show(
-        pages, request, "forms/page.html", ctx=ctx, form=s.form, here=s.at, n=n, shown=shown, title=title or s.form.get("title"), asked=" ".join(_names(shown)),
+        pages, request, "forms/page.html", ctx=ctx, status=200 if kept is None else 409, kept=kept, form=s.form, here=s.at, n=n, shown=shown, title=title or s.form.get("title"), asked=" ".join(_names(shown)),
         place=[at for at, _t in numbers].index(n) + 1 if n in dict(numbers) else 1, places=len(numbers), version=s.version, fields=fields, opened=opened,
         errors={k: _said(m) for k, m in (errors or {}).items()}, person=s.person if ctx.actor.kind != "patient" else "", is_group=lambda x: isinstance(x, Group),
         is_question=lambda x: isinstance(x, Question),
