@@ -165,3 +165,9 @@ def test_her_pages_say_who_keeps_her_record_and_for_whom(tmp_path: Path) -> None
             assert "Goal" not in there.types() and "CarePlan" in there.types()
             amina.get("/my-plan/who-looked?what=sent")
             assert "Had a copy of your plan or record taken back" in amina.words()
+
+
+def test_an_organisation_that_nobody_knows_any_more_is_offered_by_no_id(demo: Gateway) -> None:
+    v = as_(demo, "patient")
+    assert v.get("/my-plan/who-looked?organisation=Organization/gone-since").status_code == 200
+    assert "Organization/gone-since" not in v.words() and "An organisation" in v.words()

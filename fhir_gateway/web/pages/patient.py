@@ -124,7 +124,7 @@ async def who_looked(pages: Pages, request: Request, ctx: Context) -> Response:
     asked_about = await gate.my_questions(ctx)
     known = await names(ctx, places | {k.organisation for k in live} | {r.get(k) for r in found.told for k in ("organisation", "user", "for")})
     link = [(k, v) for k, v in asked.items() if k in KEPT and v]
-    choices = sorted(((ref, known.get(ref, ref)) for ref in places), key=lambda o: o[1].lower())
+    choices = sorted(((ref, known.get(ref) or _("An organisation")) for ref in places), key=lambda o: o[1].lower())
     return await show(
         pages, request, "who_looked.html", ctx=ctx, rows=[_said(r, known, ctx) for r in rows], more=found.more, link=link, times=timeline(_look(r, known, ctx) for r in found.told),
         asked=asked, errors=errors, organisations=choices, questions=await _questions(ctx, asked_about), answered={q.id: bool(q.outcome) for q in asked_about},
