@@ -18,6 +18,7 @@ from fhir_gateway.gate import Remote, waiting_room
 from fhir_gateway.remote.client import Down, RemoteServer
 from fhir_gateway.sync import worker
 from fhir_gateway.sync.partner import Partner
+from fhir_gateway.sync.pull import pull
 from fhir_gateway.sync.tally import Tally
 
 from .conftest import Gateway
@@ -199,7 +200,7 @@ async def test_content_of_what_they_deleted_says_all_of_ours(here: Beside) -> No
     await here.round(2)
     here.there.remove(f"Goal/{here.there.named('Goal')[0]['id']}")
     await here.change(here.me, "walk", description={"text": "ours"})
-    await here.settled()
+    await pull(here.house, here.partner)
     (clash,) = await gate.conflicts(here.operator, content=True)
     lines = saying.content(clash)
     assert '    ours: description.text: "ours"' in lines and lines[-1] == "    theirs: deleted there"
