@@ -408,3 +408,12 @@ def test_of_scores_it_is_told_how_many_were_asked_again_and_answered() -> None:
     (row,) = report("outcomes", people).rows
     assert (row.people, dict(row.counts)) == (50, {"asked again": 30, "answered": 20, "not answered in time": 20})
     assert report("outcomes", people[:10] + people[10:14]).rows == ()
+
+
+def test_who_did_not_attend_has_no_unmet_need() -> None:
+    def counted(*reasons: str) -> frozenset[str]:
+        said = [{"resourceType": "ServiceRequest", "status": "revoked", "extension": [{"url": f"{OURS}/StructureDefinition/unmet-need-reason", "valueString": r}]} for r in reasons]
+        return of_person("unmet-need", "", said, date(2026, 11, 27)).has
+
+    assert counted("Did not attend", "DNA", "was not brought.") == frozenset()
+    assert counted("DNA", "Waiting list") == {"has an unmet need", "waiting list"} and counted("The course did not take place") == {"has an unmet need", "another reason"}

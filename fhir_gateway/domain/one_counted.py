@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from .follow_ups import asked_by, still_open
 from .plan_reviews import review_of
+from .referrals import stayed_away
 from .reporting import COLUMNS, REASONS, Code, Kind, Person
 from .vocabulary import OURS
 
@@ -88,7 +89,7 @@ _STANDS: Final = {"active": "waits for it", "on-hold": "waits for it", "complete
 
 
 def _unmet(requests: Sequence[Mapping[str, Any]]) -> frozenset[str]:
-    said = [str(r) for s in requests if (r := _said(s, "unmet-need-reason")) is not None]
+    said = [str(r) for s in requests if (r := _said(s, "unmet-need-reason")) is not None and not stayed_away(str(r))]
     if not said:
         return frozenset()
     plain = {r.strip().lower().replace("-", " ") for r in said}

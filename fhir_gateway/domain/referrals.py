@@ -5,6 +5,7 @@ Referrals, courses, aftercare packages, budgets, menus and befriending differ in
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -25,6 +26,8 @@ AUTHORISE: Final = "authorise-budget"  # Task.code: whoever owns it says yes to 
 OVER: Final = frozenset({"completed", "rejected", "failed", "cancelled", "entered-in-error"})
 ENDED: Final = frozenset({"completed", "revoked", "entered-in-error"})  # of a ServiceRequest
 MOST_MONEY: Final = 10_000_000  # of one line of one person's budget, in any currency
+STAYED_AWAY: Final = frozenset({"did not attend", "dna", "did not come", "did not turn up", "no show", "noshow", "was not brought"})
+STAYED_AWAY_CODES: Final = frozenset({"281399006", "noshow"})  # SNOMED CT, http://hl7.org/fhir/appointmentstatus
 DAYS, MOST_DAYS, GRACE = 90, 366, 1  # how long a referral is for, and how many days more they may read to finish
 
 
@@ -43,10 +46,22 @@ def closed(request: Mapping[str, Any], tasks: Sequence[Mapping[str, Any]]) -> di
         return None
     if any(t.get("status") == "completed" for t in wanted):
         return {**request, "status": "completed"}
-    reason = next((r for t in wanted if (r := reason_of(t))), "")
+    reason = next((r for t in wanted if (r := reason_of(t)) and not _stayed_away(t)), "")
+    away = next((r for t in wanted if (r := reason_of(t)) and _stayed_away(t)), "") if not reason else ""
     known = [e for e in request.get("extension", ()) if e.get("url") != UNMET]
     said = [{"url": UNMET, "valueString": reason}] if reason else []
-    return {**request, "status": "revoked", **({"extension": [*known, *said]} if known or said else {})}
+    noted = {"note": [*request.get("note", ()), {"text": away}]} if away else {}
+    return {**request, "status": "revoked", **({"extension": [*known, *said]} if known or said else {}), **noted}
+
+
+def _stayed_away(task: Mapping[str, Any]) -> bool:
+    concept = task.get("statusReason") or {}
+    return stayed_away(reason_of(task)) or any(c.get("code") in STAYED_AWAY_CODES for c in concept.get("coding", ()))
+
+
+def stayed_away(reason: str) -> bool:
+    """Whether this says that the person did not come: it was there to be had, and is no unmet need."""
+    return " ".join(re.sub(r"[^a-z]", " ", reason.casefold()).split()) in STAYED_AWAY
 
 
 def reason_of(task: Mapping[str, Any]) -> str:

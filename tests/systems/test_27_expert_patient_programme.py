@@ -20,4 +20,4 @@ def test_who_did_not_come_to_the_course_is_seen_by_who_referred(demo: Gateway) -
         page.get(f"/asked?for={demo.patient}")
         assert "DESMOND" not in page.words() and "Did not attend" not in page.words()
     assert demo.get("link-worker", f"Goal?patient={demo.patient}").json()["total"] == 0
-    assert request["status"] == "revoked" and request["extension"][0]["valueString"] == "Did not attend"
+    assert request["status"] == "revoked" and request["note"] == [{"text": "Did not attend"}] and "unmet-need" not in str(request), "it was there to be had"
