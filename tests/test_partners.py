@@ -123,6 +123,12 @@ def test_a_partner_is_added_by_a_file_alone(demo: Gateway, tmp_path: Path) -> No
     assert {k: v for k, v in after.items() if k not in ("actions", "x_ward_list", "person")} == {k: v for k, v in before.items() if k not in ("actions", "person")}
 
 
+@pytest.mark.parametrize("rows", [[{"theirs": "a", "plan": "x_a"}], [{"theirs": "a", "plan": "actions", "each": [{"theirs": "b", "plan": "x_a"}]}]])
+def test_a_row_fills_nothing_that_is_for_what_has_no_row(rows: list[dict[str, Any]]) -> None:
+    with pytest.raises(TableError, match="`x_a` is where what has no row stays"):
+        compile_partner("a.yaml", {"partner": "a", "rows": rows}, KNOWN)
+
+
 def test_map_speaks_a_partners_format_both_ways(demo: Gateway, tmp_path: Path) -> None:
     file = tmp_path / "ward.json"
     file.write_text(json.dumps(LIST))

@@ -7,11 +7,10 @@ any answers are. A name is `PERSON.UUID`, of the person whom they are about.
 from __future__ import annotations
 
 import re
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from typing import Any, Final
 from urllib.parse import quote
-
-import msgspec
 
 from ..domain import strict
 from ..domain.problem import Problem
@@ -25,13 +24,14 @@ from .writing import create
 
 KIND: Final = "begun"
 FOR: Final = timedelta(days=90)  # since something was typed last
-MOST: Final = 20  # that one may have begun for one person
+MOST: Final = 50  # that one may have begun for one person
 ANSWERS: Final = "QuestionnaireResponse"
 _NAME: Final = re.compile(r"([A-Za-z0-9\-.]{1,64})\.([0-9a-f-]{36})\Z")
 CHANGED: Final = "These answers were changed on another page meanwhile."
 
 
-class Begun(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Begun:
     """`body` is a QuestionnaireResponse in progress; once sent it is empty and `sent` is the id of what was written, or "" where that waits as a draft."""
 
     version: int
@@ -58,20 +58,20 @@ async def begun(ctx: Context, name: str) -> Begun | None:
     if _NAME.match(name) is None or (raw := await _raw(ctx, name)) is None:
         return None
     await read(ctx, Ref("Patient", name.rpartition(".")[0]))
-    return msgspec.json.decode(raw, type=Begun)
+    return _read(raw)
 
 
 async def begun_about(ctx: Context, person: str) -> dict[str, Begun]:
     """By name, what this asker began about this person (an id), the newest first."""
     kept = await ctx.house.store.kept_all(KIND, ctx.at, prefix=_key(ctx, f"{person}."))
-    found = {f"{person}.{key.rpartition(' ')[2]}": msgspec.json.decode(raw, type=Begun) for key, raw in kept.items()}
+    found = {f"{person}.{key.rpartition(' ')[2]}": _read(raw) for key, raw in kept.items()}
     return dict(sorted(found.items(), key=lambda item: (item[1].at, item[0]), reverse=True))
 
 
 async def type_on(ctx: Context, name: str, version: int, body: dict[str, Any]) -> None:
     """What was typed is kept in the place of that version. Problem stale."""
     was, raw = await _still(ctx, name, version)
-    await _swap(ctx, name, raw, msgspec.structs.replace(was, version=version + 1, at=ctx.at.isoformat(), body=body))
+    await _swap(ctx, name, raw, replace(was, version=version + 1, at=ctx.at.isoformat(), body=body))
 
 
 async def send_begun(ctx: Context, name: str, version: int, body: dict[str, Any]) -> Written:
@@ -79,7 +79,7 @@ async def send_begun(ctx: Context, name: str, version: int, body: dict[str, Any]
     was, raw = await _still(ctx, name, version)
 
     def over(written: Written) -> list[Keep]:
-        done = msgspec.structs.replace(was, version=version + 1, body={}, sent="" if written.draft is not None else written.ref.id)
+        done = replace(was, version=version + 1, body={}, sent="" if written.draft is not None else written.ref.id)
         return [_keep(ctx, name, done, raw)]
 
     return await create(ctx, ANSWERS, strict.dump(body), also=over)
@@ -87,13 +87,13 @@ async def send_begun(ctx: Context, name: str, version: int, body: dict[str, Any]
 
 async def throw_away(ctx: Context, name: str) -> None:
     """Nothing of it is left. What was sent stays sent."""
-    if _NAME.match(name) is not None and (raw := await _raw(ctx, name)) is not None and msgspec.json.decode(raw, type=Begun).sent is None:
+    if _NAME.match(name) is not None and (raw := await _raw(ctx, name)) is not None and _read(raw).sent is None:
         await ctx.house.store.commit(Drop(KIND, _key(ctx, name), if_value=raw))
 
 
 async def _still(ctx: Context, name: str, version: int) -> tuple[Begun, bytes]:
     raw = await _raw(ctx, name)
-    was = msgspec.json.decode(raw, type=Begun) if raw is not None else None
+    was = _read(raw) if raw is not None else None
     if raw is None or was is None or was.version != version or was.sent is not None:
         raise Problem("stale", CHANGED)
     return was, raw
@@ -111,7 +111,12 @@ async def _raw(ctx: Context, name: str) -> bytes | None:
 
 
 def _keep(ctx: Context, name: str, value: Begun, raw: bytes | None = None) -> Keep:
-    return Keep(KIND, _key(ctx, name), msgspec.json.encode(value), ctx.at + FOR, if_absent=raw is None, if_value=raw)
+    return Keep(KIND, _key(ctx, name), strict.dump(asdict(value)), ctx.at + FOR, if_absent=raw is None, if_value=raw)
+
+
+def _read(raw: bytes) -> Begun:
+    """As it was kept, each number as it was typed."""
+    return Begun(**strict.decode(raw))
 
 
 def _key(ctx: Context, name: str) -> str:

@@ -98,7 +98,16 @@ def compile_partner(file: str, data: Any, known: Schema) -> Partner:
         raise TableError(f"{file}: `ids` is `theirs` (they number their own things) or `plan` (they answer by the ids of the plan)")
     rows = _rows(file, data["rows"], known, "")
     always = _always(file, "always", data.get("always"), known, ())
-    return Partner(str(data["partner"]), str(data.get("about", "")), rows, {".".join(p): v for p, v in always}, _sheet(file, data, rows), data.get("ids") != "plan")
+    partner = Partner(str(data["partner"]), str(data.get("about", "")), rows, {".".join(p): v for p, v in always}, _sheet(file, data, rows), data.get("ids") != "plan")
+    _keep_apart(file, rows, always, partner.beside)
+    return partner
+
+
+def _keep_apart(file: str, rows: Sequence[PartnerRow], always: Constants, beside: str) -> None:
+    if any(path[0] == beside for path in (*(r.plan for r in rows), *(p for p, _ in always))):
+        raise TableError(f"{file}: `{beside}` is where what has no row stays: give the key of your own another name")
+    for row in rows:
+        _keep_apart(file, row.rows, row.always, beside)
 
 
 def _known_words(place: str, said: Iterable[Any], words: Iterable[str], what: str) -> None:
