@@ -94,6 +94,7 @@ NOT = {
     "/leave": "answers by a redirect to another website",
     "/account/sign-out-everywhere": ANSWERS,
     "/account/apps/{client}/stop": ANSWERS,
+    "/forms/{form}/{answers}/throw-away": ANSWERS,
     "/my-plan/wheels/{id}/goal": ANSWERS,
     "/my-plan/drafts/{id}": ANSWERS,
     "/my-plan/private/where": ANSWERS,
