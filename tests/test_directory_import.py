@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import json
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -164,6 +165,30 @@ def test_the_page_finds_and_shows_them_without_a_script(demo: Gateway, brought: 
     assert v.get("/services/nobody").status_code == 404 and v.get("/services/..%2f..").status_code == 404
     hostile = v.get('/services?words="><script>alert(1)</script>,$|\\&near=&kind=a|b,c')
     assert hostile.status_code == 200 and "<script>alert" not in hostile.text
+
+
+def test_a_service_of_an_area_that_is_a_name_is_found_by_its_own_hall_and_listed_by_that_name(demo: Gateway, tmp_path: Path) -> None:
+    """Most files name a county or a town: no postcode found these, not even that of the service's own hall, and no list had them."""
+    owner = {"id": "o-named", "name": "Named"}
+    hall = [{"location": {"id": "l-named", "addresses": [{"postal_code": "zz7 1aa"}]}}]
+    said = [
+        {"id": "hall", "name": "Quilting", "status": "active", "organization": owner, "service_areas": [{"name": "Norfolk"}, {"name": "Suffolk"}], "service_at_locations": hall},
+        {"id": "far", "name": "Quilting by telephone", "status": "active", "organization": owner, "service_areas": [{"name": "England"}]},
+        {"id": "known", "name": "Quilting next door", "status": "active", "organization": owner, "service_areas": [{"name": "ZZ8"}], "service_at_locations": hall},
+    ]  # fmt: skip
+    (tmp_path / "all.json").write_text(json.dumps(said))
+    assert bring(demo, str(tmp_path / "all.json"), "--source", "named")["named"] == ["England", "Norfolk", "Suffolk"]
+    v = as_(demo, "patient")
+    v.get("/services?near=ZZ7&words=quilting")
+    assert "Quilting" in v.words() and "next door" not in v.words() and "telephone" not in v.words(), "an area of districts is believed"
+    v.get("/services?near=ZZ9&words=quilting")
+    assert "We found no service" in v.words()
+    link = next(h for h in re.findall(r'href="(/services[^"]*)"', v.page) if "anywhere=named" in h)
+    v.get(link.replace("&amp;", "&"))
+    assert "Services that call their area by a name" in v.words() and "next door" not in v.words()
+    assert "Area: Norfolk, Suffolk. Ask them whether you live in it." in v.words() and "Area: England." in v.words()
+    v.get("/services?near=ZZ9&words=quilting&anywhere=yes")
+    assert "Quilting" not in v.words() and "Services that say no area" in v.words()
 
 
 # -- what the files say ------------------------------------------------------------------------------------------------

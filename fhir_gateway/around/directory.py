@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from .. import gate
 from ..domain import strict
-from ..domain.openreferral import Item, Read, Words, Wrong, resources, system_of
+from ..domain.openreferral import COVERS, Item, Read, Words, Wrong, resources, system_of
 from ..domain.problem import Problem
 from ..domain.types import Ref
 from ..gate import Context
@@ -32,6 +32,7 @@ class Brought:
     unchanged: int = 0
     inactive: int = 0
     wrong: list[Wrong] = field(default_factory=list)
+    named: list[str] = field(default_factory=list)  # areas that are a name alone, which no postcode finds
     kept: int = 0  # services that are gone from a directory that looks cut: left as they are
 
 
@@ -55,6 +56,7 @@ async def bring_in(ctx: Context, read: Read, words: Words, progress: Callable[[]
     for item in read.items:
         for key, resource in resources(item, words):
             (services if resource["resourceType"] == "HealthcareService" else pieces).setdefault(key, _Piece(key, resource, item.where, item.short))
+    done.named = sorted(k.partition("|")[2] for k in pieces if k.startswith(f"{COVERS}|"))
     for some in (pieces, services):
         for part in _parts([p for p in some.values() if _pointed(p, refs, done)]):
             await _write(ctx, part, refs, done)

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from .. import gate
 from ..domain import strict
-from ..domain.openreferral import DISTRICT, district_of
+from ..domain.openreferral import COVERS, DISTRICT, district_of
 from ..domain.problem import Problem, not_found
 from ..domain.types import Ref
 from ..gate import Context
@@ -33,6 +33,7 @@ class Offer:
     reach: tuple[tuple[str, str], ...]  # (phone, number)
     places: tuple[str, ...]
     covers: tuple[str, ...]
+    serves: tuple[str, ...]  # of these, what is a name alone: no search by postcode finds it
     whom: tuple[str, ...]
     when: tuple[str, ...]
     how: tuple[str, ...]
@@ -47,16 +48,16 @@ class Menu:
     next: str | None = None
 
 
-async def offers(ctx: Context, words: str = "", near: str = "", kind: str = "", *, anywhere: bool = False, page: str = "") -> Menu:
-    """Active services whose name has every word, of this kind (`system|code`), for this postcode or district; `anywhere`: those that say
-    no area. The search of R4: `HealthcareService?coverage-area.identifier=…|NR30&service-category=…&name:contains=…`. Problem invalid at
+async def offers(ctx: Context, words: str = "", near: str = "", kind: str = "", *, anywhere: str = "", page: str = "") -> Menu:
+    """Active services whose name has every word, of this kind (`system|code`), for this postcode or district; `anywhere`: `yes` those that
+    say no area, `named` those whose area is a name (Norfolk). The search of R4: `HealthcareService?coverage-area.identifier=…|NR30&service-category=…&name:contains=…`. Problem invalid at
     `near` for what is no postcode."""
     asked: list[tuple[str, str]] = [("active", "true"), ("_sort", "name"), ("_count", str(SHOWN))]
     district = district_of(near) if near else ""
     if near and not district:
         raise Problem("invalid", "Write a postcode, or its first half, as in NR30.", "near")
     if anywhere:
-        asked.append(("coverage-area:missing", "true"))
+        asked.append(("coverage-area.identifier", f"{COVERS}|") if anywhere == "named" else ("coverage-area:missing", "true"))
     elif district:
         asked.append(("coverage-area.identifier", f"{DISTRICT}|{district}"))
     asked += [("name:contains", w) for w in dict.fromkeys(_literal(w) for w in words.split()[:MOST_WORDS]) if w]
@@ -123,13 +124,15 @@ def _refs(references: Any) -> list[str]:
 def _offer(b: dict[str, Any], known: dict[str, dict[str, Any]]) -> Offer:
     owner = next(iter(_refs([b.get("providedBy") or {}])), "")
     at = [_place(known[r]) for r in _refs(b.get("location", ())) if r in known]
-    covers = [str(known[r].get("name", "")) for r in _refs(b.get("coverageArea", ())) if r in known]
+    areas = [known[r] for r in _refs(b.get("coverageArea", ())) if r in known and known[r].get("name")]
+    covers = [str(a["name"]) for a in areas]
+    serves = tuple(str(a["name"]) for a in areas if not any(i.get("system") == DISTRICT for i in a.get("identifier", ())))
     return Offer(
         b["id"], str(b.get("name") or ""), str(known.get(owner, {}).get("name") or ""), owner,
         tuple(dict.fromkeys(_words(c) for c in (*b.get("category", ()), *b.get("type", ())) if _words(c))), str(b.get("comment") or ""),
         str(b.get("extraDetails") or ""),
         tuple((str(t.get("system", "phone")), str(t["value"])) for t in b.get("telecom", ()) if t.get("value")), tuple(p for p in at if p),
-        tuple(c.removeprefix("Postcode district ") for c in covers if c), tuple(str(e["comment"]) for e in b.get("eligibility", ()) if e.get("comment")),
+        tuple(c.removeprefix("Postcode district ") for c in covers), serves, tuple(str(e["comment"]) for e in b.get("eligibility", ()) if e.get("comment")),
         (*(_time(t) for t in b.get("availableTime", ())), *(t for t in (b.get("availabilityExceptions"),) if t)),
         tuple(_words(m) for m in b.get("referralMethod", ()) if _words(m)), b.get("active") is not False,
     )  # fmt: skip

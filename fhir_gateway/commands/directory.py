@@ -39,7 +39,7 @@ async def bring_in(files: list[Path], who: str, mapping: Path | None, source: st
 
 
 def _say(done: bringing.Brought, left_out: dict[str, int], as_json: bool) -> None:
-    told = {"services": done.services, "written": done.written, "unchanged": done.unchanged, "inactive": done.inactive, "kept": done.kept,
+    told = {"services": done.services, "written": done.written, "unchanged": done.unchanged, "inactive": done.inactive, "kept": done.kept, "named": done.named,
             "refused": len(done.wrong), "problems": [{"where": w.where, "text": w.text} for w in done.wrong], "left_out": left_out}  # fmt: skip
     if as_json:
         sys.stdout.buffer.write(strict.dump(told) + b"\n")
@@ -52,6 +52,9 @@ def _say(done: bringing.Brought, left_out: dict[str, int], as_json: bool) -> Non
         print(f"  and {len(done.wrong) - MOST_NAMED} more (--json says all)")
     if done.kept:
         print(f"  {done.kept} services that are not in these files were left active: too many, or a row without an id may be one of them. If they are gone, say --most-go.")
+    if done.named:
+        more = f" and {len(done.named) - MOST_NAMED} more" if len(done.named) > MOST_NAMED else ""
+        print(f"  No postcode finds an area that is a name alone: {', '.join(done.named[:MOST_NAMED])}{more}. `areas` of a mapping says its districts.")
     if names := ", ".join(f"{n} {k}" for k, n in sorted(left_out.items()) if n):
         print(f"  Not taken, for a directory says how to reach a service and not a person: {names}")
 

@@ -66,7 +66,9 @@ def resources(item: Item, words: Words) -> Iterator[tuple[str, Resource]]:
         places.append(key)
         districts += _districts_of(place)
     areas = listed(said.get("service_areas"))
-    covered = list(_areas(areas, words)) if areas else [f"{DISTRICT}|{d}" for d in dict.fromkeys(districts)]
+    covered = list(_areas(areas, words))
+    if not any(c.startswith(f"{DISTRICT}|") for c in covered):  # whoever lives beside its hall finds it, whatever its area is called
+        covered += [f"{DISTRICT}|{d}" for d in dict.fromkeys(districts)]
     for key in covered:
         yield key, _area(key)
     yield f"{system_of(words.source, 'service')}|{item.id}", _service(said, words, by, places, covered)

@@ -20,7 +20,8 @@ LONGEST = 80  # characters of what is typed
 async def find(pages: Pages, request: Request, ctx: Context) -> Response:
     """A menu of services, by words, kind and postcode."""
     asked = {k: request.query_params.get(k, "")[:LONGEST] for k in ("words", "near")}
-    kind, page, anywhere = request.query_params.get("kind", "")[:300], request.query_params.get("page", ""), request.query_params.get("anywhere") == "yes"
+    kind, page, anywhere = request.query_params.get("kind", "")[:300], request.query_params.get("page", ""), request.query_params.get("anywhere", "")
+    anywhere = anywhere if anywhere in ("yes", "named") else ""
     errors: dict[str, str] = {}
     menu = services.Menu(())
     try:
