@@ -191,6 +191,28 @@ def test_a_service_of_an_area_that_is_a_name_is_found_by_its_own_hall_and_listed
     assert "Quilting" not in v.words() and "Services that say no area" in v.words()
 
 
+@pytest.mark.slow
+def test_a_second_directory_without_a_name_does_not_close_the_first(demo: Gateway, tmp_path: Path) -> None:
+    def whole(who: str, many: int) -> str:
+        owner = {"id": f"o-{who}", "name": f"Owner {who}"}
+        file = tmp_path / f"{who}.json"
+        file.write_text(json.dumps([{"id": f"{who}-{n}", "name": f"{who} {n}", "status": "active", "organization": owner} for n in range(many)]))
+        return str(file)
+
+    def active(source: str) -> list[str]:
+        here = found(demo, f"HealthcareService?identifier={IDS}/{source}/service|&active=true&_count=50")
+        return sorted(s["identifier"][0]["value"] for s in here)
+
+    first = whole("first", 4)
+    bring(demo, first)
+    refused = demo.command("directory", "import", whole("second", 5))
+    assert refused.returncode == 1 and "`--source NAME`" in refused.stderr and "Traceback" not in refused.stderr
+    assert active("directory") == [f"first-{n}" for n in range(4)], "nothing was written, and nothing closed"
+    assert bring(demo, whole("first", 3))["inactive"] == 1, "its own are gone as before"
+    mixed = bring(demo, whole("third", 9), "--source", "directory", code=1)
+    assert (mixed["inactive"], mixed["kept"]) == (0, 3), "also under the name of another: all that was here would go"
+
+
 # -- what the files say ------------------------------------------------------------------------------------------------
 
 

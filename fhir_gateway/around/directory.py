@@ -49,9 +49,14 @@ class _Piece:
 
 
 async def bring_in(ctx: Context, read: Read, words: Words, progress: Callable[[], None] = lambda: None, *, most_go: bool = False) -> Brought:
-    """Every service that was read, in commits of a hundred. `most_go`: also where more than half of what was here is gone."""
+    """Every service that was read, in commits of a hundred. `most_go`: also where more than half of what was here is gone. Problem conflict,
+    before anything is written, where nobody said what the directory is called and another one is here without a name."""
     done = Brought(len(read.items), wrong=list(read.wrong))
     refs: dict[str, str] = await _known(ctx, words)
+    system = system_of(words.source, "service")
+    before = [b async for b in _all(ctx, "HealthcareService", [("identifier", f"{system}|"), ("active", "true")])] if read.whole or words.unnamed else []
+    if words.unnamed and before:
+        await _refuse_another(ctx, read, before, words)
     pieces, services = dict[str, _Piece](), dict[str, _Piece]()
     for item in read.items:
         for key, resource in resources(item, words):
@@ -63,8 +68,21 @@ async def bring_in(ctx: Context, read: Read, words: Words, progress: Callable[[]
             for _ in part if some is services else ():
                 progress()
     if read.whole:
-        await _gone(ctx, read, words, done, most_go)
+        await _gone(ctx, read, system, before, done, most_go)
     return done
+
+
+async def _refuse_another(ctx: Context, read: Read, before: Sequence[dict[str, Any]], words: Words) -> None:
+    """Another directory without a name: it would close the services of the first, as one that has them no more."""
+    theirs = {f"{system_of(words.source, 'service')}|{item.id}" for item in read.items}
+    if any(f"{i.get('system')}|{i.get('value')}" in theirs for b in before for i in b.get("identifier", ())):
+        return
+    owners = sorted({f"{system_of(words.source, 'organisation')}|{item.said['organization']['id']}" for item in read.items})
+    for at in range(0, len(owners), AT_ONCE):
+        if await _here(ctx, "Organization", owners[at : at + AT_ONCE]):
+            return
+    said = f"Services of other organisations came in before without a name for their directory: say what this one is called, `--source NAME`. If it is the same one, say `--source {words.source}`. Nothing was written."
+    raise Problem("conflict", said, "source")
 
 
 async def _known(ctx: Context, words: Words) -> dict[str, str]:
@@ -185,17 +203,15 @@ def _escaped(text: str) -> str:
     return re.sub(r"([\\$,|])", r"\\\1", text)
 
 
-async def _gone(ctx: Context, read: Read, words: Words, done: Brought, most_go: bool) -> None:
-    """Services that this directory had and has no more are set inactive: a referral to one still says to whom it was. Those whose row
+async def _gone(ctx: Context, read: Read, system: str, before: Sequence[dict[str, Any]], done: Brought, most_go: bool) -> None:
+    """Services that this directory had `before` and has no more are set inactive: a referral to one still says to whom it was. Those whose row
     is wrong are not gone; and where more than half would go, none does."""
-    system = system_of(words.source, "service")
     there = {item.id for item in read.items} | {w.id for w in read.wrong}
-    known = [b async for b in _all(ctx, "HealthcareService", [("identifier", f"{system}|"), ("active", "true")])]
-    gone = [b for b in known if not any(i.get("system") == system and i.get("value") in there for i in b.get("identifier", ()))]
+    gone = [b for b in before if not any(i.get("system") == system and i.get("value") in there for i in b.get("identifier", ()))]
     if any(not w.id for w in read.wrong) and gone:  # a row without a name may be any of them
         done.kept = len(gone)
         return
-    if len(gone) * MOST_GONE > len(known) and not most_go:
+    if len(gone) * MOST_GONE > len(before) and not most_go:
         done.kept = len(gone)
         return
     for at in range(0, len(gone), AT_ONCE):

@@ -119,7 +119,7 @@ def _words(file: Path | None, source: str) -> Words:
     name = source or found.source
     if not (0 < len(name) <= 40 and name.replace("-", "").isalnum() and name.isascii() and name == name.lower()):
         raise Refused(f"`{name[:40]}` cannot be what a directory is called: small letters, digits and hyphens, 40 at most.")
-    return Words(name, found.organisations, areas, {k.lower(): v for k, v in found.categories.items()})
+    return Words(name, not (source or "source" in said), found.organisations, areas, {k.lower(): v for k, v in found.categories.items()})
 
 
 class _Mapping(msgspec.Struct, forbid_unknown_fields=True):

@@ -33,6 +33,7 @@ class Words:
     terms is which category of ours. `source` tells one directory from another."""
 
     source: str = "directory"
+    unnamed: bool = False  # nobody said what the directory is called: `source` is what stands for any
     organisations: Mapping[str, str] = field(default_factory=dict)  # their id -> what it is here: `Organization/…`, `system|value`
     areas: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # name, in small letters -> NR30, NR31
     categories: Mapping[str, str] = field(default_factory=dict)  # id, code or name of a term, in small letters -> befriending
