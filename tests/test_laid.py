@@ -102,6 +102,19 @@ async def test_a_list_that_comes_again_starts_no_medicine_that_was_stopped(place
     assert {m["id"]: m["status"] for m in (await plans.load(me, saved.patient))["medicines"]}["w-1"] == "paused", "what they say otherwise than before is said"
 
 
+async def test_a_list_renames_nobody_and_says_what_the_record_does_not_say(place: Place) -> None:
+    who: dict[str, Any] = {"id": "x", "nhs_number": "9990000018", "name": {"given": ["Ann"], "family": "Lists", "preferred": "Annie"}, "birth_date": "1950-02-03"}
+    saved = await contribute(place.hospital, {**LIST, "person": who}, by="ward")
+    assert saved.patient is not None
+    me = place.patient(saved.patient)
+    other = {**who, "id": "7", "name": {"given": ["ANN", "BEGUM"], "family": "LISTS", "preferred": "A.", "title": "Mrs", "full": "LISTS, ANN"}, "gender": "female"}
+    await contribute(place.hospital, {**LIST, "person": other}, by="pharmacy")
+    now = (await plans.load(me, saved.patient))["person"]
+    assert now == {**who, "name": {**who["name"], "title": "Mrs"}, "gender": "female"}, "what says more than whom it means is laid over, as before"
+    again = await contribute(place.hospital, {**LIST, "person": other}, by="pharmacy")
+    assert again.written == 0
+
+
 # -- whose ids --------------------------------------------------------------------------------------------------------
 
 

@@ -23,6 +23,7 @@ from .problem import Problem
 from .reconcile import Conflict, Merge, Pull, reconcile
 
 WHOSE: Final = ("plan", "id", "person")  # always said
+NAMES: Final = ("id", "nhs_number", "birth_date")  # of a person, besides their name: by these a list says whom it means
 _NOTHING: Final = object()
 
 
@@ -84,6 +85,17 @@ def _unsaid(node: Any, place: str, said: Mapping[str, str], here: Any) -> Any:
     return _NOTHING if said.get(place) == _digest(node) else node
 
 
+def compared(person: Mapping[str, Any], here: Mapping[str, Any]) -> dict[str, Any]:
+    """What a list says of a `person`, without what only says whom it means where the record (`here`) says that itself: they are called as they say, and not
+    as a ward's list has them. What the record does not say of these is said."""
+    out = {k: v for k, v in person.items() if not (k in NAMES and here.get(k))}
+    theirs, ours = person.get("name"), here.get("name")
+    if isinstance(theirs, Mapping) and isinstance(ours, Mapping) and ours:
+        known = {k for k, v in ours.items() if v} | ({"full"} if ours.get("family") or ours.get("given") else {"family", "given"} if ours.get("full") else set())
+        out["name"] = {k: v for k, v in theirs.items() if k not in known}
+    return out
+
+
 # -- a whole plan -----------------------------------------------------------------------------------------------------
 
 
@@ -133,4 +145,4 @@ def _back(node: Any, values: Mapping[str, Any]) -> Any:
     return [_back(v, values) for v in node] if isinstance(node, list) else values[node]
 
 
-__all__ = ["digests", "since", "spelt", "unsaid", "words"]
+__all__ = ["compared", "digests", "since", "spelt", "unsaid", "words"]

@@ -7,8 +7,9 @@ from typing import Any, Final
 
 import msgspec
 
-from ..domain import mapping
-from ..domain.laid import spelt, unsaid
+from .. import gate
+from ..domain import mapping, strict
+from ..domain.laid import compared, spelt, unsaid
 from ..domain.mapping.names import local, own_identifier
 from ..domain.plan import overlay, refuse_other_medicines, refuse_twice
 from ..domain.problem import Problem
@@ -26,7 +27,7 @@ TRIES: Final = 5
 async def contribute(ctx: Context, part: Mapping[str, Any], *, by: str = "", own_ids: bool = False, dry_run: bool = False) -> Saved:
     """Write what somebody knows of a plan: what is here already and not spoken of stays. What they said so the last time (`by`: in which
     list of theirs) is not said anew: others may have said otherwise since, that a medicine is stopped. `own_ids`: they number their own things, which are in the plan by
-    an id of that list. Problems as of `save`; invalid where two things of a list have one id, conflict where a medicine has the id of another one: the dose of the one
+    an id of that list. What says whom it means (name, birth date, number, id) is compared with the record, and said only where that says nothing. Problems as of `save`; invalid where two things of a list have one id, conflict where a medicine has the id of another one: the dose of the one
     would be the other's."""
     refuse_twice(part)
     for more in reversed(range(TRIES)):
@@ -55,11 +56,22 @@ async def _once(ctx: Context, part: Mapping[str, Any], by: str, own_ids: bool, d
     if own_ids:
         part = named(part, by, await _stays(ctx, part, by, words, whole, record))
     new = unsaid(part, words, whole) if words is not None else part
+    known = whole.get("person") or (await _person_here(ctx, patient) if patient is not None else {})
+    new = {**new, "person": compared(new["person"], known)} if known else new
     refuse_other_medicines(whole, new)
     saved = await save(ctx, overlay(whole, new), dry_run=dry_run, over=True, if_match=version_of(whole) if whole else None)
     if saved.patient is not None and not dry_run and not saved.drafted:
         await remember_list(ctx, saved.patient, by, part, said)
     return saved
+
+
+async def _person_here(ctx: Context, patient: str) -> Mapping[str, Any]:
+    """Who the record says they are, where this sender reads no plan of theirs: name and birth date, as far as they see them."""
+    for e in (await gate.search(ctx, "Patient", [("_id", patient)])).entries:
+        if e.body is not None:
+            person = mapping.from_fhir([strict.decode(e.body)], load_tables()).get("person", {})
+            return {k: v for k, v in person.items() if k in ("name", "birth_date")}
+    return {}
 
 
 async def _stays(
