@@ -218,8 +218,30 @@ REFUSED = {
     "two changes": ([{"theirs": "a", "plan": "title", "date": "DD/MM/YYYY", "number": True}], "do not go together"),
     "a change of a list": ([{"theirs": "a", "plan": "actions", "each": THINGS, "number": True}], "do not go together"),
     "no date": ([{"theirs": "a", "plan": "title", "date": "DD/MM"}], "like DD/MM/YYYY"),
+    "no day without zeros": ([{"theirs": "a", "plan": "title", "date": "DMYYYY"}], "needs something between"),
+    "no lossy day": ([{"theirs": "a", "plan": "title", "date": "DDMMYYYY", "lossy": True}], "needs something between"),
+    "no text": ([{"theirs": "a", "plan": "title", "text": "yes"}], "`text` is `true`"),
     "no pairs": ([{"theirs": "a", "plan": "actions", "pairs": {"key": "id"}}], "`pairs` names two keys"),
 }
+
+
+@pytest.mark.parametrize(
+    ("how", "theirs", "ours", "back"),
+    [
+        ({"text": True}, 9990000018, "9990000018", 9990000018), ({"text": True}, 0, "0", 0), ({"text": True}, "9990000018", None, None), ({"text": True}, True, None, None),
+        ({"text": True}, 10**18, None, None), ({"text": True}, 1.5, None, None),
+        ({"date": "D/M/YYYY"}, "7/4/1951", "1951-04-07", "7/4/1951"), ({"date": "D/M/YYYY"}, "17/10/1951", "1951-10-17", "17/10/1951"),
+        ({"date": "D/M/YYYY"}, "07/04/1951", None, None), ({"date": "DD/MM/YYYY"}, "7/4/1951", None, None), ({"date": "D/M/YYYY"}, "31/2/1951", None, None),
+        ({"date": "DD/MM/YYYY", "lossy": True}, "7/4/1951", "1951-04-07", "07/04/1951"), ({"date": "D/M/YYYY", "lossy": True}, "07/04/1951", "1951-04-07", "7/4/1951"),
+        ({"date": "DD/MM/YYYY", "lossy": True}, "7/4/51", None, None), ({"date": "DD/MM/YYYY", "lossy": True}, "31/2/1951", None, None),
+        ({"date": "DD/MM/YYYY", "lossy": True}, "0/4/1951", None, None),
+    ],
+)  # fmt: skip
+def test_numbers_for_texts_and_days_without_zeros(how: dict[str, Any], theirs: Any, ours: Any, back: Any) -> None:
+    partner = compile_partner("odd.yaml", {"partner": "odd", "rows": [{"theirs": "a", "plan": "title", **how}]}, KNOWN)
+    plan, _ = to_plan({"a": theirs}, partner)
+    assert plan.get("title") == ours and (ours is not None or plan["x_odd"] == {"a": theirs}), "as it is meant, or beside"
+    assert from_plan(plan, partner)[0] == {"a": back if ours is not None else theirs}
 
 
 @pytest.mark.parametrize("case", REFUSED, ids=lambda c: c.replace(" ", "-"))

@@ -1,5 +1,5 @@
 """How a partner writes one value, and the plan: words, dates, numbers, lists in one text. Exact both ways, or not at all: a value that
-would not come back as it was written stays beside.
+would not come back as it was written stays beside, but for words and dates that are `lossy`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from typing import Any, Final, NamedTuple
 from .paths import MISSING
 from .primitives import is_date
 
-CHANGES: Final = ("words", "date", "number", "split")
-_PARTS: Final = {"YYYY": r"(?P<y>\d{4})", "MM": r"(?P<m>\d{2})", "DD": r"(?P<d>\d{2})"}
+CHANGES: Final = ("words", "date", "number", "text", "split")
+_PARTS: Final = {"YYYY": r"(?P<y>\d{4})", "MM": r"(?P<m>\d{2})", "DD": r"(?P<d>\d{2})", "M": r"(?P<m>\d{1,2})", "D": r"(?P<d>\d{1,2})"}
+_SHORT: Final = {"MM": "M", "DD": "D"}
+_WHOLE: Final = re.compile(r"-?[1-9][0-9]{0,17}|0")
 
 
 class Change(NamedTuple):
@@ -35,23 +37,27 @@ def change(row: Mapping[str, Any]) -> Change | None:
         case "words":
             return _words(given, row.get("lossy") is True)
         case "date":
-            return _dates(given)
+            return _dates(given, row.get("lossy") is True)
         case "number":
             if given is not True:
                 raise ValueError("`number` is `true`")
             return _exactly(_number, str)
+        case "text":
+            if given is not True:
+                raise ValueError("`text` is `true`")
+            return Change(_as_text, lambda value: int(value) if isinstance(value, str) and _WHOLE.fullmatch(value) else value)
         case _:
             if not isinstance(given, str) or not given:
                 raise ValueError("`split` is the text between two things, like `; `")
             return _exactly(lambda text: text.split(given), lambda things: given.join(things))
 
 
-def _exactly(into: Callable[[str], Any], back: Callable[[Any], str]) -> Change:
-    """Only what would come back as it is written."""
+def _exactly(into: Callable[[str], Any], back: Callable[[Any], str], lossy: bool = False) -> Change:
+    """Only what would come back as it is written; `lossy`: also what comes back as they write it elsewhere."""
 
     def there(value: Any) -> Any:
         made = into(value) if isinstance(value, str) else MISSING
-        return made if made is not MISSING and again(made) == value else MISSING
+        return made if made is not MISSING and (lossy or again(made) == value) else MISSING
 
     def again(value: Any) -> Any:
         try:
@@ -77,24 +83,33 @@ def _words(given: Any, lossy: bool) -> Change:
     )
 
 
-def _dates(given: Any) -> Change:
-    """`DD/MM/YYYY` and its like: each of the three once, and what stands between."""
-    if not isinstance(given, str) or sorted(re.findall(r"YYYY|MM|DD", given)) != ["DD", "MM", "YYYY"]:
+def _dates(given: Any, lossy: bool) -> Change:
+    """`DD/MM/YYYY` and its like: each of the three once, and what stands between; `D/M/YYYY` is without zeros. `lossy` takes days with and without."""
+    spelled = re.split(r"(YYYY|MM|DD|M|D)", given) if isinstance(given, str) else []
+    if sorted(p[0] for p in spelled[1::2]) != ["D", "M", "Y"]:
         raise ValueError("`date` says how they write a day, like DD/MM/YYYY")
-    spelled = re.split(r"(YYYY|MM|DD)", given)
-    pattern = re.compile("".join(_PARTS.get(p) or re.escape(p) for p in spelled) + r"\Z", re.ASCII)
+    read = [_SHORT.get(p, p) for p in spelled] if lossy else spelled
+    if {"D", "M"} & {*read} and any(not between or between[0].isdigit() or between[-1].isdigit() for between in (spelled[2], spelled[4])):
+        raise ValueError("`date` without zeros (D/M/YYYY, or `lossy`) needs something between day, month and year")
+    pattern = re.compile("".join(_PARTS.get(p) or re.escape(p) for p in read) + r"\Z", re.ASCII)
 
     def into(text: str) -> Any:
         m = pattern.match(text)
-        day = f"{m['y']}-{m['m']}-{m['d']}" if m else ""
+        day = f"{m['y']}-{m['m']:0>2}-{m['d']:0>2}" if m else ""
         return day if is_date(day) else MISSING
 
     def back(day: str) -> str:
         if not is_date(day) or len(day) != 10:
             raise ValueError(day)
-        return given.replace("YYYY", day[:4]).replace("MM", day[5:7]).replace("DD", day[8:])
+        said = {"YYYY": day[:4], "MM": day[5:7], "DD": day[8:], "M": day[5:7].lstrip("0"), "D": day[8:].lstrip("0")}
+        return "".join(said.get(p, p) for p in spelled)
 
-    return _exactly(into, back)
+    return _exactly(into, back, lossy)
+
+
+def _as_text(value: Any) -> Any:
+    """A whole number of theirs where the plan has a text: 9990000018."""
+    return text if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**18 and _WHOLE.fullmatch(text := str(value)) else MISSING
 
 
 def _number(text: str) -> Any:

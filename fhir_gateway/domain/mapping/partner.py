@@ -6,7 +6,7 @@
     rows:
       - {theirs: patient.number, plan: person.nhs_number}          one field, one field
       - {theirs: state, plan: status, words: {todo: ready}}        a word by a list of words, one-to-one unless `lossy: true`
-      - {theirs: seen, plan: "on", date: DD/MM/YYYY}               a day as they write it; `number: true`; `split: "; "` for a list in one text
+      - {theirs: seen, plan: "on", date: DD/MM/YYYY}               a day as they write it; `number: true`; `text: true`; `split: "; "` for a list in one text
       - {theirs: tasks, plan: actions, each: [...]}                a list of things, with rows of its own
       - {theirs: pharmacy, plan: team, one: [...]}                 one thing, which is one of a list in the plan
       - {theirs: answers, plan: items, pairs: {key: id, value: answer}}    an object as a list of its names and values
