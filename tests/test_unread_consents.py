@@ -185,6 +185,33 @@ async def test_a_yes_of_somebody_else_under_its_id_ends_no_no(scene: Scene) -> N
     assert [k["status"] for k in await s.kept()] == ["inactive"], "a yes of the same person ends it"
 
 
+async def test_a_person_is_the_same_by_the_name_that_they_had_before_their_copy_was_taken_back(scene: Scene) -> None:
+    s = scene
+    s.hub.says("c", s.no("surgery"), 1)
+    await s.round()
+    await s.round()
+    assert not await s.sees() and f"Patient/{s.there}" not in s.hub.held, "nothing of hers is to be there"
+    s.hub.says("c", s.no(), 2)
+    await s.round()
+    (now,) = [name for name in s.hub.held if name.startswith("Patient/")]
+    assert now != f"Patient/{s.there}" and await s.sees(), "it went there again, under another id"
+    s.hub.says("c", consent(s.there, permit(s.w.refs["charity"])), 3)
+    await s.round()
+    assert [k["status"] for k in await s.kept()] == ["inactive"], "their Consent is hers as it was"
+
+
+async def test_a_name_that_somebody_else_has_there_by_now_ends_no_no(scene: Scene) -> None:
+    s = scene
+    s.hub.says("c", s.no("surgery"), 1)
+    await s.round()
+    s.hub.says("c", s.no(), 2)
+    await s.round()
+    s.hub.held[f"Patient/{s.there}"] = {"resourceType": "Patient", "id": s.there, "meta": {"versionId": "1"}, "name": [{"family": "Another"}]}
+    s.hub.says("c", consent(s.there, permit(s.w.refs["charity"])), 3)
+    await s.round()
+    assert [k["status"] for k in await s.kept()] == ["active"] and await s.sees()
+
+
 async def test_a_wider_no_takes_the_place_of_a_narrower_one(scene: Scene) -> None:
     s = scene
     s.hub.says("c", s.no(), 1)

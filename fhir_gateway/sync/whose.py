@@ -13,11 +13,11 @@ from ..domain.masked import all_held_back
 from ..domain.problem import Problem
 from ..domain.reasons import because
 from ..domain.spelling import named, said_otherwise
-from ..domain.types import Ref
+from ..domain.types import Linked, Ref, Stored
 from ..gate import Context, House
 from ..gate.identifying import with_number
-from ..remote.client import Refusal
-from . import belonging, identity, originals, recognising, tags
+from ..remote.client import Refusal, Unknown
+from . import belonging, identity, missing, originals, recognising, tags
 from .ahead import Ahead
 from .feed import ID
 from .links import began_there, given_twice
@@ -47,6 +47,28 @@ async def told_otherwise(house: House, partner: Partner, ctx: Context, there: di
         if not numbers or any(link is not None and not link.gone for link in links):
             return True
     return False
+
+
+async def as_agreed(house: House, partner: Partner, link: Linked, stored: Stored, there: dict[str, Any], ahead: Ahead) -> dict[str, str]:
+    """Their `Patient/id` to ours, of whom this Consent is: the same name as when both sides agreed on it, and nobody has it there or here any more, for
+    a no took their copy back, and the next had another id; empty otherwise. Far."""
+    name, known = _patient(there), _patient(strict.decode(link.base_received or b"{}"))
+    if not name.startswith("Patient/") or name != known or await house.store.link_by_remote(partner.name, name) is not None:
+        return {}
+    shared = [p for p in stored.facts.patients if await house.store.link(partner.name, Ref(*p.split("/"))) is not None]
+    if len(shared) != 1 or not ID.fullmatch(name.removeprefix("Patient/")) or await identity.unsure(house, partner, shared):
+        return {}
+    try:
+        return {name: shared[0]} if await ahead.bounded(missing.now(house, partner, name)) is None else {}
+    except (Refusal, Unknown):  # somebody may be there
+        return {}
+
+
+def _patient(consent: Mapping[str, Any]) -> str:
+    """Whom it names as the one whose consent it is, as it is written; what is no reference in words is nobody."""
+    said = consent.get("patient")
+    text = said.get("reference") if isinstance(said, dict) else None
+    return named(text) if isinstance(text, str) else ""
 
 
 async def _somebody_else(house: House, partner: Partner, name: str, ahead: Ahead) -> bool:
