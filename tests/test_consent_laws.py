@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fhir_gateway.domain import consent, consenting, grants, predicate, provisions, sharing
+from fhir_gateway.domain.noes import noes
 from fhir_gateway.domain.standing import Policy, Relationship, Standing
 from fhir_gateway.domain.types import Actor, Ask, ByPerson, Facts, Only
 from fhir_gateway.domain.vocabulary import ACT_REASON, HL7, POLICY_SYSTEM, SECTOR_SYSTEM
@@ -298,6 +299,25 @@ def test_only_is_true_of_a_resource_that_has_none() -> None:
 
 # -- the laws have something to hold ----------------------------------------------------------------------------------
 
+def only_its_no(body: dict[str, Any]) -> dict[str, Any]:
+    policy = {"coding": [{"system": POLICY_SYSTEM, "code": "uk-direct-care"}]}
+    return {**body, "policyRule": policy, "provision": noes(body["provision"], provisions.parse(body, "c", 1).root.type)}
+
+
+@FAST
+@given(asks, standings, consents, resources)
+def test_the_no_in_a_consent_closes_what_the_consent_says_no_to_and_opens_nothing(ask: Ask, standing: Standing, body: dict[str, Any], facts: Facts) -> None:
+    """Of what waits, for it says yes besides (docs/consents.md)."""
+    standing = replace(standing, emergencies=())
+    whole, no = provisions.parse(body, "waits", 1), provisions.parse(only_its_no(body), "waits", 1)
+    assert consenting.only_closes(no)
+    more = replace(standing, grants=(*standing.grants, no))
+    assert permits(ask, facts, more) <= permits(ask, facts, standing)
+    said = consent.decide(ask, facts, {P1: Standing(P1, (whole,))})
+    if (said.permit, said.basis) == (False, "explicit"):
+        assert not permits(ask, facts, more)
+
+
 LAW_WORLDS = 500
 
 
@@ -360,13 +380,20 @@ def test_each_law_is_tried_where_it_could_break() -> None:
         less = replace(standing, grants=(*standing.grants, provisions.parse(body, "hidden", 1)))
         return permits(ask, facts, standing) and not permits(ask, facts, less)
 
-    bite = {law.__name__: counted(law) for law in (several_decide, siblings, a_copy, a_dead_one, a_deny, raised, given_to, hidden)}
+    def a_no_beside_a_yes(dice: Dice) -> bool:
+        """It says no to this, and yes to something."""
+        ask, facts, body = an_ask(dice), a_resource(dice), a_consent(dice)
+        said = consent.decide(ask, facts, {P1: Standing(P1, parsed([body]))})
+        return (said.permit, said.basis) == (False, "explicit") and any(r.type == "permit" for g in parsed([body]) for r in grants.walk(g.root))
+
+    bite = {law.__name__: counted(law) for law in (several_decide, siblings, a_copy, a_dead_one, a_deny, raised, given_to, hidden, a_no_beside_a_yes)}
     assert min(bite.values()) >= 3, bite
 
 
 LAWS = (
     test_order_of_consents_does_not_matter, test_order_of_siblings_does_not_matter, test_duplicate_consent_changes_nothing,
     test_inactive_consent_is_no_consent, test_adding_a_deny_never_opens, test_raising_labels_never_opens,
+    test_the_no_in_a_consent_closes_what_the_consent_says_no_to_and_opens_nothing,
     test_a_grant_changes_nothing_for_anyone_else, test_a_grant_takes_nothing_away, test_hiding_one_thing_opens_nothing,
     test_hiding_one_thing_leaves_the_rest_as_it_was,
 )  # fmt: skip

@@ -77,6 +77,11 @@ class Scene:
         stored = await self.w.house.store.patient_record(self.person, ["Consent"])
         return [strict.decode(s.body or b"{}") for s in stored]
 
+    async def kept_of_sync(self) -> list[dict[str, Any]]:
+        """Of these what came from the partner."""
+        stored = await self.w.house.store.patient_record(self.person, ["Consent"])
+        return [strict.decode(s.body or b"{}") for s in stored if s.writer.method == "SYNC"]
+
     def no(self, whom: str = "charity") -> dict[str, Any]:
         return consent(self.there, permit(f"{ODS_CODE}|{whom}", type="deny"))
 

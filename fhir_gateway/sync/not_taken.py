@@ -13,11 +13,11 @@ from ..domain.types import Disclosed, Op, Ref, Send
 from ..gate import Context, House
 from .ahead import Ahead, Far
 from .feed import Change
-from .partner import Partner, as_owner, incoming
+from .partner import Partner, as_owner, incoming, sides
 from .tally import Tally
 from .uniting import waits_no_more
 from .waiting import QUARANTINE, broken, put_aside, quarantine
-from .whose import whose
+from .whose import held_by_name, names_of, whose
 
 PATIENT_DATA_NOT_TAKEN: Final = frozenset({"AuditEvent", "Provenance"})
 
@@ -60,6 +60,16 @@ async def far(house: House, partner: Partner, change: Change, e: Far) -> Tally:
     """It waits alone, as what cannot be read does: with what it says where it is of something, or speaks of somebody, that is linked."""
     ctx, link = await as_owner(house, partner, "access"), await house.store.link_by_remote(partner.name, change["id"])
     return await broken(house, partner, ctx, {**change, "resource": change["resource"] or {}, "broken": f"It is not taken in yet: {e}."}, link, "leads-too-far")
+
+
+async def said_otherwise(house: House, partner: Partner, ctx: Context, change: Change, numbered: list[str]) -> Tally:
+    """It waits; what is a no in a Consent of who is `numbered` in it holds meanwhile."""
+    there, type = change["resource"], change["id"].split("/")[0]
+    if type != "Consent":
+        return await quarantine(house, partner, ctx, change["id"], there, because("said-otherwise", type), [])
+    body = incoming(there, None, await names_of(house, partner, there, None), (), sides(house, partner))
+    body = await held_by_name(house, body, body)
+    return await quarantine(house, partner, ctx, change["id"], body, because("said-otherwise", type), [], numbered=numbered)
 
 
 async def lost_here(house: House, partner: Partner, ctx: Context, ref: Ref, there: dict[str, Any], under_way: Ahead) -> list[Op]:

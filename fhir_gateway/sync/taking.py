@@ -24,7 +24,7 @@ from .ahead import Ahead, Far
 from .deleting import deleted_there
 from .feed import ID, Change, askable, change_of, utc
 from .links import began_there, changed, etag_of, given_twice, kept, over, same
-from .not_taken import far, left_out, lost_here, never_here, too_big, unread
+from .not_taken import far, left_out, lost_here, never_here, said_otherwise, too_big, unread
 from .partner import Partner, as_owner, incoming, local_references, pointed_at, sides
 from .renaming import named_otherwise
 from .said_anew import said_anew
@@ -319,8 +319,8 @@ async def _new_there(house: House, partner: Partner, change: Change, under_way: 
     except Problem as p:
         tally.add(await refused(house, partner, ctx, change["id"], there, p, []))
         return tally
-    if not names and await told_otherwise(house, partner, ctx, there):
-        tally.add(await quarantine(house, partner, ctx, change["id"], there, because("said-otherwise", type), []))
+    if not names and (numbered := await told_otherwise(house, partner, ctx, there)) is not None:
+        tally.add(await said_otherwise(house, partner, ctx, change, numbered))
         return tally
     if not names:
         tally.add(ignored("about nobody whom this partner and we share"))

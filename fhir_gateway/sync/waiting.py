@@ -167,21 +167,22 @@ async def _more(house: House, partner: Partner, ctx: Context) -> Tally:
 
 
 async def quarantine(
-    house: House, partner: Partner, ctx: Context, remote_id: str, body: Any, p: Problem, also: list[Op], people: Sequence[str] = (), *, most: int = 0
-) -> Tally:
+    house: House, partner: Partner, ctx: Context, remote_id: str, body: Any, p: Problem, also: list[Op], people: Sequence[str] = (), *, most: int = 0,
+    numbered: Sequence[str] | None = None,
+) -> Tally:  # fmt: skip
     """Keep what could not be taken, with its OperationOutcome: the newest of this id there, since when and how often. Who somebody is
     is for the privacy officer too. `people`: ours whom it is about, beside those that can be read off it.
 
     What is kept of one partner is bounded: `most` (or MOST) items, the first MOST_WHOLE of them with their bodies, of LONGEST at most. Of the
     others the body is read there again when it is replayed. What is not kept at all commits nothing of `also`: ours does not go over it.
-    A Consent that may be a no closes, whatever else is kept of it (`taken_as_no`). Moved.
+    A Consent that may be a no closes, whatever else is kept of it, where it says by a number alone whose it is that of `numbered` (`taken_as_no`). Moved.
     """
     key = f"{partner.name} {remote_id}"
     kept, count = await house.store.kept(QUARANTINE, key, ctx.at), await house.store.kept_count(QUARANTINE, ctx.at, f"{partner.name} ")
     before = strict.decode(kept) if kept is not None else {}
     link = await house.store.link_by_remote(partner.name, remote_id)
     stored = await house.store.get(link.ref) if link is not None else None
-    closes, closing = await closed_by(house, partner, ctx, remote_id, body, p, before, link, stored)
+    closes, closing = await closed_by(house, partner, ctx, remote_id, body, p, before, link, stored, numbered)
     if kept is None and count >= (most or MOST) and remote_id != MORE:
         if closing:
             await house.store.commit(*closing)

@@ -37,16 +37,17 @@ async def whose(house: House, partner: Partner, ctx: Context, there: dict[str, A
     return names if people else {}
 
 
-async def told_otherwise(house: House, partner: Partner, ctx: Context, there: dict[str, Any]) -> bool:
+async def told_otherwise(house: House, partner: Partner, ctx: Context, there: dict[str, Any]) -> list[str] | None:
     """May this, which names nobody who is here by their record there, be about somebody whom we share: it says so in a way that nobody can follow.
-    Not where an NHS number says that it is somebody else."""
+    Ours (`Patient/id`) who have an NHS number that it gives and whom we share, perhaps nobody; None where such a number says that it is somebody
+    else. Of a Consent also those whom we shared: a no that is kept may have taken their copy back."""
+    people, unknown = dict[str, None](), False
     for said in said_otherwise(there):
         numbers = nhs_numbers({"identifier": said})
-        people = [person for number in numbers for person in await with_number(ctx, number)]
-        links = [await house.store.link(partner.name, person.ref) for person in people]
-        if not numbers or any(link is not None and not link.gone for link in links):
-            return True
-    return False
+        links = [await house.store.link(partner.name, person.ref) for number in numbers for person in await with_number(ctx, number)]
+        people |= {str(k.ref): None for k in links if k is not None and (not k.gone or there["resourceType"] == "Consent")}
+        unknown = unknown or not numbers
+    return list(people) if people or unknown else None
 
 
 async def as_agreed(house: House, partner: Partner, link: Linked, stored: Stored, there: dict[str, Any], ahead: Ahead) -> dict[str, str]:
