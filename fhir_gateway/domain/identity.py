@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 NHS_NUMBER = "https://fhir.nhs.uk/Id/nhs-number"
 NO_NUMBER = "This is no NHS number: it has 10 digits, and the last is worked out from the others. Look at each digit again."
@@ -53,6 +53,26 @@ def other_given(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
     """Both say given names, and none of them is the same: of two people of one family without a date of birth that is all that tells them apart."""
     mine, other = givens(ours), givens(theirs)
     return bool(mine and other) and not mine & other
+
+
+def recognised(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Literal["same", "other", "unsure"]:
+    """Whether a Patient that comes under a local id is the one that is here under it: another system, or another place, may give that id to anybody.
+
+    `same` where date of birth and family name agree and the given names do not differ, or nothing of who they are is said otherwise than before; `other` where
+    date of birth, family name or NHS number differ. What is missing agrees with nothing: then it is `unsure`.
+    """
+    numbers = nhs_number(ours), nhs_number(theirs)
+    one_number = all(numbers) and numbers[0] == numbers[1]
+    if agrees(ours, theirs) and (one_number or not other_given(ours, theirs)):
+        return "same"
+    if contradicts(ours, theirs) or (all(numbers) and not one_number):
+        return "other"
+    return "same" if _said(ours) == _said(theirs) else "unsure"
+
+
+def _said(patient: Mapping[str, Any]) -> dict[str, Any]:
+    """All that a Patient without a date of birth says: a name alone is no person."""
+    return {k: v for k, v in patient.items() if k not in ("id", "meta", "text")}
 
 
 def which(ours: Mapping[str, Any], known: Sequence[Mapping[str, Any]]) -> tuple[str, Mapping[str, Any] | None]:

@@ -14,22 +14,22 @@ from typing import Any
 from urllib.parse import quote
 
 from ..domain import mapping
-from ..domain.identity import contradicts
+from ..domain.identity import recognised
 from ..domain.mapping.carrier import dump
 from ..domain.mapping.names import URIS
 from ..domain.problem import Problem
 from ..gate import Context
 from ..gate.naming import ORIGINAL
 from ..tables import load_tables
-from .found_here import RELATIVE, Piece, Refused, find, led_outside, of_nobody, said_by_condition, whose
-from .keeping import Saved, content, escaped, pointed, save
+from .found_here import RELATIVE, UNIQUE, Piece, Refused, find, led_outside, of_nobody, said_by_condition, whose
+from .keeping import Saved, content, pointed, save
 from .laying import contribute
+from .person import escaped
 from .sending import send
 from .texts import from_partner, is_plan, read_plan, read_resources
 
 NOT_TAKEN = frozenset({"AuditEvent", "Bundle", "Consent", "OperationOutcome", "Parameters", "MessageHeader", "Subscription"})
 _ENTRY = re.compile(r"Bundle\.entry\[(\d+)\]")
-_UNIQUE = re.compile(r"https?://|urn:|sha256:|[A-Za-z]+/[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")  # in all the world
 
 
 @dataclass(slots=True)
@@ -134,7 +134,7 @@ def _one_person_a_name(pieces: list[Piece], files: int) -> None:
             continue
         for name in piece.names:
             first = called.setdefault(name, piece)
-            if contradicts(first.resource, piece.resource):
+            if recognised(first.resource, piece.resource) != "same":
                 said = f"Two different people are called `{name[:80]}` in what you bring: bring each with what is theirs, one after the other."
                 problem = Problem("conflict", said, "Patient.id")
                 raise Refused(piece.file, problem) if files > 1 else problem
@@ -260,7 +260,7 @@ def _entries(
         type = resource["resourceType"]
         if p.ref is None:
             request = {"method": "POST", "url": type}
-            if _UNIQUE.match(p.origin):  # what this writer brought in and may not read any more is still not made twice
+            if UNIQUE.match(p.origin):  # what this writer brought in and may not read any more is still not made twice
                 request["ifNoneExist"] = f"_tag={quote(ORIGINAL + '|' + escaped(p.origin), safe='')}"
             entries.append({"fullUrl": urls[id(p)], "resource": resource, "request": request})
             owners.append(p)

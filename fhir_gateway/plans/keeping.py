@@ -5,35 +5,34 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from .. import gate
 from ..domain import main_plan, mapping, strict
 from ..domain.bundle import references
-from ..domain.identity import NHS_NUMBER, agrees, contradicts, nhs_number, other_given, still_known
+from ..domain.identity import still_known
 from ..domain.laid import since
 from ..domain.mapping import Entry, Mapped
 from ..domain.mapping.carrier import dump
 from ..domain.mapping.foreign import asks_membership
 from ..domain.mapping.merging import Held, merged, with_helpers
-from ..domain.mapping.names import is_nameless, is_nowhere, own_identifier
+from ..domain.mapping.names import own_identifier
 from ..domain.plan import refuse_no_number, respelt
 from ..domain.problem import Problem, not_found
 from ..domain.reconcile import edited
 from ..domain.types import Ref
 from ..gate import Context
-from ..gate.identifying import find_person
 from ..tables import load_tables
 from .bearing import bearers, told_apart
 from .beside import Opened
 from .numbering import Own, by_place, of_one_kind, placed, renamed
+from .person import person_of
 from .said import in_plan, remember_plan
 from .sending import send
 from .texts import checked
 
-NOBODY: Final = "Say in `person.nhs_number` or `person.id` whom this is about: nobody is known by a name alone. Nothing was written."
 TYPES = (
     "CarePlan", "Goal", "Condition", "Task", "ServiceRequest", "CareTeam", "RelatedPerson", "QuestionnaireResponse", "Observation", "DocumentReference",
     "MedicationStatement", "MedicationRequest", "ClinicalImpression", "RiskAssessment",
@@ -71,7 +70,7 @@ async def save(ctx: Context, plan: Mapping[str, Any], *, dry_run: bool = False, 
     tables, sent, before = load_tables(), plan, None
     mapped = mapping.to_fhir(checked(dict(plan)), tables, dry=True)
     person = next(e for e in mapped.entries if e.kind == "person")
-    patient = await person_of(ctx, person)
+    patient = await person_of(ctx, person, read=if_match is not None)
     held = await told_apart(ctx, patient, await holdings(ctx, patient)) if patient else {}
     read = await _reading(ctx, patient) if patient else None
     refuse_no_number(plan, read.plan if read is not None else None)
@@ -118,40 +117,6 @@ def _waiting(held: Mapping[Ref, Held]) -> list[str]:
     asked = [t for t in tasks if asks_membership(t) and t.get("status") in ("requested", "received")]
     names = {str(t.get("owner", {}).get("display") or t.get("owner", {}).get("identifier", {}).get("value") or "somebody") for t in asked}
     return [f"{name} is asked to confirm its place in the team." for name in sorted(names)]
-
-
-# -- the right person -------------------------------------------------------------------------------------------------
-
-
-async def person_of(ctx: Context, person: Entry, *, of_list: bool = False) -> str | None:
-    """The id of the person the plan speaks of; None when they are new here. `of_list`: one of many plans of that id, which says nothing of whose it
-    is. Problem invalid when it names nobody, conflict when the record disagrees."""
-    patient = person.resource
-    if ctx.actor.kind in ("patient", "proxy") and ctx.actor.patient:
-        mine = strict.decode((await gate.read(ctx, Ref("Patient", ctx.actor.patient.removeprefix("Patient/")))).body)
-        if (nhs_number(mine) != nhs_number(patient) and nhs_number(patient) is not None) or not agrees(mine, patient):
-            raise Problem("conflict", "This plan is about somebody else: number, date of birth and family name must be yours.", "person")
-        return ctx.actor.patient.removeprefix("Patient/")
-    number = nhs_number(patient)
-    if number is not None and ctx.actor.contributor:
-        stored = await find_person(ctx, patient, "person")
-        return stored.ref.id if stored is not None else None
-    identifier = patient["identifier"][-1]
-    nameless = number is None and is_nameless(identifier["value"])
-    if nameless and (of_list or is_nowhere(identifier["value"])):
-        raise Problem("invalid", NOBODY, "person")
-    name = f"{NHS_NUMBER}|{number}" if number is not None else f"{identifier['system']}|{escaped(identifier['value'])}"
-    hits = [e for e in (await gate.search(ctx, "Patient", [("identifier", name)])).entries if e.body is not None]
-    seen = [(e, strict.decode(e.body or b"")) for e in hits]
-    same = [e for e, body in seen if (agrees(body, patient) and not nameless) or (number is None and not contradicts(body, patient) and not other_given(body, patient))]
-    if hits and not same:
-        raise Problem("conflict", "The NHS number, date of birth and family name do not belong together here. Nothing was written.", "person")
-    return same[0].ref.id if same else None
-
-
-def escaped(value: str) -> str:
-    """A search value that is only itself, https://hl7.org/fhir/R4/search.html#escaping"""
-    return "".join("\\" + c if c in "\\,|$" else c for c in value)
 
 
 # -- what is here -----------------------------------------------------------------------------------------------------

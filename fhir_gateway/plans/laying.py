@@ -17,7 +17,8 @@ from ..domain.sourced import Thing, called, named, things
 from ..domain.types import Ref
 from ..gate import Context
 from ..tables import load_tables
-from .keeping import Saved, opened, person_of, save, version_of
+from .keeping import Saved, opened, save, version_of
+from .person import person_of
 from .said import in_list, remember_list
 from .texts import checked
 
