@@ -341,7 +341,8 @@ async def test_what_is_changed_made_or_deleted_there_waits_and_ours_goes_on(w: W
         there.remove(f"Goal/{copies[f'goal of {other}']['id']}")
         await rounds()
         waits = [json.loads(v) for v in (await w.house.store.kept_all("quarantine", w.at, "cloud ")).values()]
-        assert len(waits) == 3, waits
+        clashes = [json.loads(v) for v in (await w.house.store.kept_all("conflict", w.at, "cloud ")).values()]
+        assert len(waits) == 2 and [c["ref"] for c in clashes] == [w.refs[f"goal of {other}"]], (waits, clashes)
         for who in (p, other):
             here = [s for s in await w.house.store.patient_record(who, ["Goal"]) if not s.deleted]
             assert [json.loads(s.body or b"{}")["description"]["text"] for s in here] == [f"goal of {who}"], "as it was, and nothing beside it"
