@@ -60,9 +60,9 @@ def version_of(plan: Mapping[str, Any]) -> str:
     return sha256(dump(plan).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-async def save(ctx: Context, plan: Mapping[str, Any], *, dry_run: bool = False, if_match: str | None = None, over: bool = False) -> Saved:
+async def save(ctx: Context, plan: Mapping[str, Any], *, dry_run: bool = False, if_match: str | None = None, over: bool = False, whose: str | None = None) -> Saved:
     """Write a plan. Saving the same plan again writes nothing. `if_match`: only over what this writer saw under that name (`version_of`). Without it a system
-    that sent this plan before says only what it says otherwise than then (`laid.since`), unless it was laid `over` what is here now.
+    that sent this plan before says only what it says otherwise than then (`laid.since`), unless it was laid `over` what is here now. `whose`: the id of who it was found to be about already.
 
     Problem invalid (every error of the plan), conflict (the person does not agree, has another main plan here, a medicine is here
     as one of the other kind, or others changed what this system changes), stale (another than `if_match`), and all of the gate's own.
@@ -70,7 +70,7 @@ async def save(ctx: Context, plan: Mapping[str, Any], *, dry_run: bool = False, 
     tables, sent, before = load_tables(), plan, None
     mapped = mapping.to_fhir(checked(dict(plan)), tables, dry=True)
     person = next(e for e in mapped.entries if e.kind == "person")
-    patient = await person_of(ctx, person, read=if_match is not None)
+    patient = whose or await person_of(ctx, person, read=if_match is not None)
     held = await told_apart(ctx, patient, await holdings(ctx, patient)) if patient else {}
     read = await _reading(ctx, patient) if patient else None
     refuse_no_number(plan, read.plan if read is not None else None)

@@ -60,7 +60,7 @@ async def _once(ctx: Context, part: Mapping[str, Any], by: str, own_ids: bool, d
     known = whole.get("person") or (await _person_here(ctx, patient) if patient is not None else {})
     new = {**new, "person": compared(new["person"], known)} if known else new
     refuse_other_medicines(whole, new)
-    saved = await save(ctx, overlay(whole, new), dry_run=dry_run, over=True, if_match=version_of(whole) if whole else None)
+    saved = await save(ctx, overlay(whole, new), dry_run=dry_run, over=True, if_match=version_of(whole) if whole else None, whose=patient)
     if saved.patient is not None and not dry_run and not saved.drafted:
         await remember_list(ctx, saved.patient, by, part, said)
     return saved
