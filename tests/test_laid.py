@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fhir_gateway import plans
@@ -30,11 +30,11 @@ PARTS = st.dictionaries(
 )  # fmt: skip
 
 
+@example({"goals": [{"id": "0", "text": {}}]}, {})
 @given(PARTS, PARTS)
 def test_what_was_said_so_says_nothing_but_whose_it_is(part: dict[str, Any], here: dict[str, Any]) -> None:
     again = unsaid(part, words(part), here)
-    empty = {k: v for k, v in again.items() if k not in ("plan", "id", "person")}
-    assert not words(empty), "nothing but empty objects is left"
+    assert not again.keys() - {"plan", "id", "person"}
     assert unsaid(part, {}, here) == part
 
 

@@ -28,12 +28,12 @@ _NOTHING: Final = object()
 
 
 def words(part: Mapping[str, Any]) -> dict[str, str]:
-    """Every word of a list, by its place."""
-    return dict(_words(part, ""))
+    """Every word of a list, by its place; of what is empty, that."""
+    return dict(_words(part, "")) if part else {}
 
 
 def _words(node: Any, place: str) -> Iterator[tuple[str, str]]:
-    if isinstance(node, Mapping):
+    if isinstance(node, Mapping) and node:
         for key, value in node.items():
             yield from _words(value, _below(place, key))
     elif _things(node):
@@ -74,9 +74,9 @@ def unsaid(part: Mapping[str, Any], said: Mapping[str, str], here: Mapping[str, 
 
 
 def _unsaid(node: Any, place: str, said: Mapping[str, str], here: Any) -> Any:
-    if isinstance(node, Mapping):
+    if isinstance(node, Mapping) and node:
         new = {k: v for k, value in node.items() if (v := _unsaid(value, _below(place, k), said, here.get(k) if isinstance(here, Mapping) else None)) is not _NOTHING}
-        return new if new or not node else _NOTHING
+        return new or _NOTHING
     if _things(node):
         known = {t["id"]: t for t in here if isinstance(t, Mapping) and isinstance(t.get("id"), str)} if isinstance(here, list) else {}
         changed = [(t, new) for t in node if (new := _unsaid(t, _below(place, t["id"]), said, known.get(t["id"]))) is not _NOTHING]
