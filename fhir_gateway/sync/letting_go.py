@@ -42,7 +42,7 @@ async def delete_there(house: House, partner: Partner, entry: Queued, link: Link
     Stays where that server keeps it, for a record of theirs points to it, known here or not, or where it is not to be known whether it is gone.
     """
     type, id = link.remote_id.split("/")
-    etag, let_go, theirs, ours, left = link.etag, False, False, False, MOST_LOOKS
+    etag, let_go, theirs, left = link.etag, False, False, MOST_LOOKS
     if await another_there(house, partner, link):
         return
     while True:
@@ -54,7 +54,7 @@ async def delete_there(house: House, partner: Partner, entry: Queued, link: Link
                 return
             if e.status == 409 and not let_go:
                 let_go = True
-                theirs, ours = await _let_go(house, partner, entry, link, tally)
+                theirs = await _let_go(house, partner, entry, link, tally)
                 continue
             left -= 1
             if e.status == 409 and let_go and stubs.stands(link):
@@ -69,7 +69,7 @@ async def delete_there(house: House, partner: Partner, entry: Queued, link: Link
             before, etag = etag, now.etag
             if etag == before:  # ours is deleted, or theirs is in quarantine: what is there goes all the same
                 etag = await _named_there(house, partner, link.remote_id)
-            if etag == before and e.status == 409 and (theirs or (entry.tries >= RACES and not ours)):
+            if etag == before and e.status == 409 and (theirs or entry.tries >= RACES):
                 raise Stays(REFERRED_TO) from None
             if etag == before:
                 raise
@@ -100,10 +100,10 @@ async def _named_there(house: House, partner: Partner, remote_id: str) -> str:
     return reply.etag or etag_of(reply.body or {})
 
 
-async def _let_go(house: House, partner: Partner, entry: Queued, link: Linked, tally: Tally) -> tuple[bool, bool]:
+async def _let_go(house: House, partner: Partner, entry: Queued, link: Linked, tally: Tally) -> bool:
     """Put what points to this there once more, as it is there, with a logical reference in the place of the real one. What began there
-    is theirs and stays as it is; whether any of that points to this. And whether something of ours still does, which is to go itself."""
-    theirs = ours = False
+    is theirs and stays as it is; whether any of that points to this."""
+    theirs = False
     for referrer in await house.store.referrers(link.ref):
         for _ in range(2):
             held = await house.store.link(partner.name, referrer)
@@ -118,24 +118,24 @@ async def _let_go(house: House, partner: Partner, entry: Queued, link: Linked, t
                 theirs = True
                 break
             try:
-                ours = not await _put_loosened(house, partner, entry, link, held, there) or ours
+                await _put_loosened(house, partner, entry, link, held, there)
                 break
             except Refusal as e:
                 if e.status not in (409, 412) and not await missing.gone(house, partner, e, held.remote_id):
                     break  # the deletion says once more what keeps it
                 tally.add(await looked_at(house, partner, held, alone=True))
-    return theirs, ours
+    return theirs
 
 
-async def _put_loosened(house: House, partner: Partner, entry: Queued, link: Linked, held: Linked, there: dict[str, Any]) -> bool:
-    """Was it put. Nothing of it is there afterwards that was not before, and nothing that may not be shown by now. What may not be there at all has an
+async def _put_loosened(house: House, partner: Partner, entry: Queued, link: Linked, held: Linked, there: dict[str, Any]) -> None:
+    """Nothing of it is there afterwards that was not before, and nothing that may not be shown by now. What may not be there at all has an
     entry of its own, which takes it back. AskAgain, Fenced."""
     ctx, stored = await as_owner(house, partner, "disclose"), await house.store.get(held.ref)
     if stored is None or stored.deleted:
-        return False
+        return
     why = await grounds(ctx, partner.terms, stored)
     if not why.decision.permit:
-        return False
+        return
     said = said_in(strict.decode(stored.body or b"{}"))
     whole, views = incoming(there, held.ref, {link.remote_id: str(link.ref)}, said, sides(house, partner)), await shown_to(ctx, partner.terms, stored)
     type, id = held.remote_id.split("/")
@@ -149,4 +149,3 @@ async def _put_loosened(house: House, partner: Partner, entry: Queued, link: Lin
     received = strict.dump(seen) if seen is not None else None
     again = changed(held, etag=reply.etag or etag_of(seen or {}), base_sent=strict.dump(copy), base_received=received)
     await house.store.commit(again, *trail, *await missing.forgotten(house, partner, held.remote_id))
-    return True
