@@ -94,9 +94,9 @@ async def take_back(house: House, partner: Partner, entry: Queued, link: Linked 
             after = theirs or away
     except Stays as e:
         if str(e) == EMPTIED and held and stored is not None and (await may_send(ctx, partner.terms, stored)).permit:  # by now
-            over_with = Close(entry.entry, entry.fence, "superseded", "it may be there again")
+            done = Close(entry.entry, entry.fence, "superseded", "it may be there again")
             again = Send(partner.name, entry.ref, stored.version, entry.patient, "released")
-            await house.store.commit(over_with, again, attempts.as_before(partner, entry.ref, attempt), *await seen_to(house, partner.name, entry.entry))
+            await house.store.commit(done, again, attempts.as_before(partner, entry.ref, attempt), *await seen_to(house, partner.name, entry.entry))
             return
         sent = [*attempts.rows(partner, entry.ref, attempt), *attempts.trail(ctx, partner, entry.ref, attempt), attempts.ended(partner, entry.ref)]
         await _by_hand(house, partner, entry, str(e), tally, *(sent if began_there(link) else [attempts.as_before(partner, entry.ref, attempt)]))
