@@ -13,7 +13,7 @@ from ..domain.types import Linked, Queued
 from ..gate import House, grounds, shown_to
 from ..gate.context import note
 from ..remote.client import Garbled, Refusal, Unknown
-from . import attempts, missing, reading_back, stubs
+from . import attempts, missing, reading_back
 from .leaving import as_asked
 from .links import began_there, changed, etag_of
 from .one_by_one import looked_at
@@ -22,10 +22,8 @@ from .put_back_there import another_there
 from .recognising import theirs_to_write
 from .tally import Tally
 
-RACES = 3  # tries before what is refused though nobody is known to refer to it counts as referred to
 MOST_LOOKS = 4  # at a copy that changes each time that we ask to delete it
 REFERRED_TO = "records that began there refer to it, so it cannot be deleted: have it taken out of them by hand, then try again"
-EMPTIED = "only a stub of it stands there, for records that began there refer to it: have it taken out of them, and it is deleted"
 HIDDEN = "that gateway does not let us see it any more, so it cannot be told whether it is gone: have it deleted there by hand, then say so"
 
 
@@ -39,7 +37,7 @@ async def delete_there(house: House, partner: Partner, entry: Queued, link: Link
 
     Where they changed it meanwhile, their change is taken in as any of theirs is, or put aside where it cannot be, and what is there then goes:
     consent before their edit.
-    Stays where that server keeps it, for a record of theirs points to it, known here or not, or where it is not to be known whether it is gone.
+    Stays where a record of theirs points to it and that server therefore keeps it, or where it is not to be known whether it is gone.
     """
     type, id = link.remote_id.split("/")
     etag, let_go, theirs, left = link.etag, False, False, MOST_LOOKS
@@ -57,8 +55,6 @@ async def delete_there(house: House, partner: Partner, entry: Queued, link: Link
                 theirs = await _let_go(house, partner, entry, link, tally)
                 continue
             left -= 1
-            if e.status == 409 and let_go and stubs.stands(link):
-                raise Stays(REFERRED_TO) from None
             if e.status not in (400, 409, 412, 428) or not left:
                 raise
             tally.add(await looked_at(house, partner, link, alone=True))
@@ -69,7 +65,7 @@ async def delete_there(house: House, partner: Partner, entry: Queued, link: Link
             before, etag = etag, now.etag
             if etag == before:  # ours is deleted, or theirs is in quarantine: what is there goes all the same
                 etag = await _named_there(house, partner, link.remote_id)
-            if etag == before and e.status == 409 and (theirs or entry.tries >= RACES):
+            if etag == before and theirs and e.status == 409:
                 raise Stays(REFERRED_TO) from None
             if etag == before:
                 raise

@@ -4,8 +4,6 @@ Another gateway says 404 of what it has not and of what the person there keeps f
 us when that ends. So each copy is read again from time to time: soon where something came in from there since (a Consent, say), else once an
 hour. To read is to tell nothing. So is what nobody could read at a server that seems to have been put back, which then goes by its version alone
 once that is over.
-
-So is a stub that stands there because a record of theirs refers to it: nothing tells us when that is taken out, so it is asked for again to be deleted.
 """
 
 from __future__ import annotations
@@ -19,8 +17,7 @@ from ..domain.types import Drop, Place, Ref
 from ..gate import House
 from ..remote.client import Garbled, Refusal, Unknown
 from ..store.base import Fenced
-from . import stubs
-from .letting_go import EMPTIED, HIDDEN
+from .letting_go import HIDDEN
 from .missing import NOT_KNOWN, UNREADABLE, lacking, read
 from .partner import Partner
 from .put_back_there import put_back_lately
@@ -41,14 +38,12 @@ async def looked_again(house: House, partner: Partner) -> int:
     partner.looked_again, partner.stirred = at, False
     parked = await house.store.outbox_items(partner.name, "parked", LISTED)
     hidden: dict[str, list[int]] = defaultdict(list)
-    unread, empty = set[str](), set[str]()
+    unread: set[str] = set()
     gateway = bool(parked) and (await partner.met()).gateway
     for item in parked:
         if item["detail"] == UNREADABLE:
             unread.add(item["ref"])
-        if item["detail"] == EMPTIED:
-            empty.add(item["ref"])
-        if item["detail"] in (NOT_KNOWN, UNREADABLE, EMPTIED) or (gateway and (item["detail"] in (HIDDEN, UNSEEN) or item["detail"].startswith("404:"))):
+        if item["detail"] in (NOT_KNOWN, UNREADABLE) or (gateway and (item["detail"] in (HIDDEN, UNSEEN) or item["detail"].startswith("404:"))):
             hidden[item["ref"]].append(item["entry"])
     if not hidden:
         return 0
@@ -60,11 +55,7 @@ async def looked_again(house: House, partner: Partner) -> int:
             partner.stirred = True  # the rest in a minute
             break
         partner.looked_until = ref
-        if ref in empty:
-            again = stubs.stands(await house.store.link(partner.name, Ref(*ref.split("/"))))
-        else:
-            again = (believed and ref in unread) or await _seen_again(house, partner, Ref(*ref.split("/")))
-        if again:
+        if (believed and ref in unread) or await _seen_again(house, partner, Ref(*ref.split("/"))):
             alone = [Drop("parked", f"{partner.name} {ref}")] if count[ref] == len(hidden[ref]) else []
             with suppress(Fenced):  # an operator was quicker
                 await house.store.commit(*(Place(number, "parked", "queued") for number in hidden[ref]), *alone)

@@ -13,7 +13,7 @@ from ..domain import strict
 from ..domain.masked import found_again
 from ..domain.reconcile import theirs_alone
 from ..domain.spelling import spelled_as
-from ..domain.types import Close, Delay, Disclosed, Keep, Linked, Op, Queued, Send, Stored
+from ..domain.types import Close, Delay, Disclosed, Keep, Linked, Op, Queued, Stored
 from ..domain.withheld import says_more
 from ..gate import Context, House, may_send
 from ..gate.ended import ended
@@ -25,7 +25,7 @@ from ..store.base import Fenced
 from . import attempts, belonging, missing, originals, put_back_there, reading_back, stubs, tags
 from .attempts import Attempt, sent_open
 from .leaving import AskAgain
-from .letting_go import EMPTIED, HIDDEN, MOST_LOOKS, REFERRED_TO, Stays, delete_there, gone
+from .letting_go import HIDDEN, MOST_LOOKS, REFERRED_TO, Stays, delete_there, gone
 from .links import began_there, changed, etag_of, over
 from .one_by_one import looked_at
 from .partner import Partner, as_owner, outgoing, pointed_at, sides, theirs_to_tag
@@ -36,10 +36,9 @@ from .whose import as_they_wrote
 
 RECALL_LATE = timedelta(hours=1)  # what was to be taken back and still is not there: the person is told
 STILL_THERE = "Another service still holds a copy of this that it should have given back. Ask them to delete it."
-EMPTY_THERE = "Another service keeps an empty record in the place of this: something of theirs points to it. Ask them to take that out."
 ENTWINED = "what was written here and there cannot be told apart: take ours out of it by hand"
 UNSEEN = "that gateway does not let us see it any more: have what was written here taken out of it by hand, then say so"
-ONLY_BY_HAND = frozenset({ENTWINED, REFERRED_TO, EMPTIED, HIDDEN, UNSEEN})
+ONLY_BY_HAND = frozenset({ENTWINED, REFERRED_TO, HIDDEN, UNSEEN})
 TOLD_KEPT = timedelta(days=90)
 NOT_BY_NAME = frozenset({"Patient", "Consent"})  # others' records hang on the one; the other is ended, never deleted
 
@@ -93,11 +92,6 @@ async def take_back(house: House, partner: Partner, entry: Queued, link: Linked 
             away = await _taken_away(house, partner, entry, ctx, link, stored if held and theirs is None else None, tally)
             after = theirs or away
     except Stays as e:
-        if str(e) == EMPTIED and held and stored is not None and (await may_send(ctx, partner.terms, stored)).permit:  # by now
-            done = Close(entry.entry, entry.fence, "superseded", "it may be there again")
-            again = Send(partner.name, entry.ref, stored.version, entry.patient, "released")
-            await house.store.commit(done, again, attempts.as_before(partner, entry.ref, attempt), *await seen_to(house, partner.name, entry.entry))
-            return
         sent = [*attempts.rows(partner, entry.ref, attempt), *attempts.trail(ctx, partner, entry.ref, attempt), attempts.ended(partner, entry.ref)]
         await _by_hand(house, partner, entry, str(e), tally, *(sent if began_there(link) else [attempts.as_before(partner, entry.ref, attempt)]))
         return
@@ -163,8 +157,7 @@ async def _taken_away(
     house: House, partner: Partner, entry: Queued, ctx: Context, link: Linked, stored: Stored | None, tally: Tally
 ) -> Linked:
     """Our copy there is deleted, or a stub of it left; the link as it is then. `stored`: what it is a copy of, where a stub may stand for it.
-    Not where something else than consent takes it back: its retention is over, or it went to the wrong record. Where that server keeps what
-    is referred to, a stub stands for it all the same, whatever was agreed on: Stays says so."""
+    Not where something else than consent takes it back: its retention is over, or it went to the wrong record."""
     stub = partner.terms.recall == "stub" and stored is not None and not (await may_send(ctx, partner.terms, stored)).permit
     try:
         after = await _stub_there(house, partner, entry, link, tally) if stub else None
@@ -173,37 +166,8 @@ async def _taken_away(
     if after is not None:
         return after
     now = await house.store.link(partner.name, entry.ref)
-    known = now is not None and now.remote_id == link.remote_id
-    try:
-        await delete_there(house, partner, entry, now if now is not None and known else link, tally)
-    except Stays as e:
-        if str(e) != REFERRED_TO or not known:
-            raise
-        left = await _emptied(house, partner, entry, tally)
-        if left is None:
-            raise
-        if not left.gone:
-            raise Stays(EMPTIED) from None
-        return left
+    await delete_there(house, partner, entry, now if now is not None and now.remote_id == link.remote_id else link, tally)
     return changed(await house.store.link(partner.name, entry.ref) or link, gone=True)
-
-
-async def _emptied(house: House, partner: Partner, entry: Queued, tally: Tally) -> Linked | None:
-    """A stub stands there instead of what cannot be deleted, which says nothing any more; the link, committed where it is live. None where that
-    server refuses it."""
-    link = await house.store.link(partner.name, entry.ref)
-    if link is None or link.gone or stubs.stands(link):
-        return link
-    try:
-        left = await _stub_there(house, partner, entry, link, tally)
-    except (Garbled, Refusal):
-        return None
-    if left is None:  # it kept a label or a tag of the copy, maybe more
-        left = await house.store.link(partner.name, entry.ref)
-        return left if stubs.stands(left) and left is not None and not stubs.kept_more(left) else None
-    if not left.gone:
-        await house.store.commit(left)
-    return left
 
 
 async def _another_stays(house: House, partner: Partner, entry: Queued, after: Linked, attempt: Attempt | None, tally: Tally) -> bool:
@@ -387,7 +351,6 @@ async def tell_once(house: House, partner: Partner, entry: Queued) -> list[Op]:
             if (await may_send(ctx, partner.terms, stored)).permit:
                 return []
     ctx = await as_owner(house, partner, "access")
-    empty = stubs.stands(await house.store.link(partner.name, entry.ref))
-    task, ops = await raise_task(ctx, BY_HAND, EMPTY_THERE if empty else STILL_THERE, entry.patient, entry.ref)
+    task, ops = await raise_task(ctx, BY_HAND, STILL_THERE, entry.patient, entry.ref)
     told = Keep(TOLD, key, str(task).encode(), house.clock() + TOLD_KEPT, if_absent=True)
     return [told, *ops, *tell("recall-failed", entry.patient), *tell("recall-failed", entry.patient, "privacy-officer")]

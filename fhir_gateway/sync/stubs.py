@@ -11,7 +11,7 @@ from typing import Any
 from ..domain import copies, strict
 from ..domain.reasons import because
 from ..domain.types import Linked, Send
-from ..domain.withheld import is_stub, says_more, says_otherwise, sticks, stub
+from ..domain.withheld import is_stub, says_more, sticks, stub
 from ..gate import Context, House
 from ..remote.client import Reply
 from . import attempts
@@ -31,11 +31,6 @@ def made(house: House, link: Linked) -> dict[str, Any]:
 def stands(link: Linked | None) -> bool:
     """Is what we left there a stub."""
     return link is not None and not link.gone and link.base_sent is not None and is_stub(strict.decode(link.base_sent))
-
-
-def kept_more(link: Linked) -> bool:
-    """Did that server, by what it answered, keep more of the copy than labels where this stub was to stand."""
-    return says_otherwise(strict.decode(link.base_received or b"{}"), strict.decode(link.base_sent or b"{}"))
 
 
 def linked(link: Linked, copy: Mapping[str, Any], there: Mapping[str, Any], etag: str = "") -> Linked:
