@@ -19,6 +19,7 @@ from fhir_gateway.gate import merging
 
 from .conftest import Gateway
 from .spoken import consent, end, permit
+from .test_by_identifier import Counting
 from .test_main_plan import made
 from .test_plans import Place, opened
 from .test_printing import NEWER, NEWEST, newer, sheet
@@ -253,17 +254,6 @@ def test_parted_again_each_is_by_itself(two: Two, gp: Visitor) -> None:
 
 
 # -- what it costs ----------------------------------------------------------------------------------------------------
-
-
-class Counting:
-    """A store that counts what it is asked."""
-
-    def __init__(self, store: Any) -> None:
-        self.store, self.asked = store, Counter[str]()
-
-    def __getattr__(self, name: str) -> Any:
-        self.asked[name] += 1
-        return getattr(self.store, name)
 
 
 async def test_it_costs_nobody_a_search_whose_records_are_not_merged_and_no_more_for_four_than_for_two(tmp_path: Path) -> None:

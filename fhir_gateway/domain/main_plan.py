@@ -21,11 +21,16 @@ def main_of(said: str | None, counting: Iterable[str]) -> str | None:
     return said if said in found else min(found, default=None)
 
 
+def of_main(held: Mapping[str, Mapping[str, Any]]) -> set[str]:
+    """Of the resources of a record, by `Type/id`: the main plans, and all that they name."""
+    return {name for ref, r in held.items() if ref.startswith("CarePlan/") and counts(r) for name in (ref, *references(r))}
+
+
 def in_order(record: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The resources of a record, those that a main plan names first, then as they came in. Anybody may write an identifier of a plan: of several that
+    """The resources of a record, a main plan and what it names first, then as they came in. Anybody may write an identifier of a plan: of several that
     bear one the first of these is the thing of the plan."""
     held = {f"{r.get('resourceType')}/{r.get('id')}": r for r in record}
-    named = {ref for r in held.values() if r.get("resourceType") == "CarePlan" and counts(r) for ref in references(r)}
+    named = of_main(held)
     return [held[ref] for ref in sorted(held, key=lambda ref: (ref not in named, ref.partition("/")[2]))]
 
 

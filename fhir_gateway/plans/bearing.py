@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Mapping
 
 from ..domain import main_plan
-from ..domain.bundle import references
 from ..domain.mapping.merging import Held
 from ..domain.types import Ref
 from ..gate import Context
@@ -28,7 +27,7 @@ async def told_apart(ctx: Context, patient: str, held: Mapping[Ref, Held]) -> di
 def bearers(held: Mapping[Ref, Held]) -> dict[Own, Held]:
     """Each thing of the plan by our identifier. Of several it is the main plan itself or what it names, else what who began the plan, or the person, began, else
     the oldest."""
-    named = {r for h in held.values() if _main(h) for r in (h.ref, *references(h.resource))}
+    named = main_plan.of_main({h.ref: h.resource for h in held.values()})
     out: dict[Own, Held] = {}
     for h in sorted(held.values(), key=lambda h: (h.ref not in named, h.other, h.ref)):
         if h.own is not None:
