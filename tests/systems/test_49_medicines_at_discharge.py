@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,9 @@ def test_a_hospital_that_sends_fhir_is_read_with_the_medicines_of_the_plan(progr
     gp.agree(patient)
     file = tmp_path / "discharge.json"
     sent = DISCHARGE.read_text().replace("9990000018", own["person"]["nhs_number"]).replace('"FQ001"', f'"{p.codes["chemist"]}"')
-    file.write_text(sent.replace('"Amina"', '"Moira"').replace('"Example"', '"S49"'))
+    asked = (datetime.now(UTC) + timedelta(days=7)).date().isoformat()
+    assert sent.count('"2026-11-27"') == 1, "until when the pharmacy is asked: it sees nothing of hers after that day"
+    file.write_text(sent.replace('"Amina"', '"Moira"').replace('"Example"', '"S49"').replace('"2026-11-27"', f'"{asked}"'))
 
     lands = {(row["path"].split(": ")[1], row["to"]) for row in p.town.gateway.lines("map", "from-fhir", str(file), "--dry-run")}
     assert {("MedicationRequest.statusReason.text", "medicines[].status_reason"), ("MedicationRequest.priorPrescription", "medicines[].prescription.instead_of")} <= lands
