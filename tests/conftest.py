@@ -15,12 +15,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import httpx2
 import pytest
 import structlog
 from hypothesis import settings as properties
+
+from .nursery import Child, nursery
 
 # how long an example takes tells of what else this machine does, and of nothing else
 properties.register_profile("house", properties(), deadline=None)
@@ -83,18 +85,22 @@ class Gateway:
         self.env = {k: v for k, v in os.environ.items() if not k.startswith("GATEWAY_")} | {
             "GATEWAY_DATA": str(data), "GATEWAY_PORT": str(port), **env,
         }  # fmt: skip
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | Child | None = None
         self.log = data.parent / "gateway.log"
         self.patience = 120.0  # seconds for a command
         self._tokens: dict[str, dict[str, Any]] = {}
 
     def start(self, *args: str, wait: float = 30) -> Gateway:
         with open(self.log, "ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "fhir_gateway", "serve", *args], env=self.env, stdout=log, stderr=log, cwd=self.data.parent
-            )
+            self.process = self._begun(log, "serve", *args)
         self.ready(wait)
         return self
+
+    def _begun(self, log: IO[bytes], *args: str) -> subprocess.Popen[bytes] | Child:
+        if nursery().can(self.env):
+            with open(os.devnull, "rb") as nothing:
+                return nursery().start(args, self.env, self.data.parent, nothing, log, log)
+        return subprocess.Popen([sys.executable, "-m", "fhir_gateway", *args], env=self.env, stdout=log, stderr=log, cwd=self.data.parent)
 
     def ready(self, wait: float = 30) -> None:
         end = time.monotonic() + wait
@@ -118,8 +124,11 @@ class Gateway:
 
     def command(self, *args: str, stdin: str | None = None, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         """`fhir-gateway ARGS` in its own process."""
+        environment = {**self.env, **(env or {})}
+        if nursery().can(environment):
+            return nursery().run(args, environment, self.data.parent, stdin, self.patience)
         return subprocess.run(
-            [sys.executable, "-m", "fhir_gateway", *args], env={**self.env, **(env or {})}, input=stdin, capture_output=True, text=True,
+            [sys.executable, "-m", "fhir_gateway", *args], env=environment, input=stdin, capture_output=True, text=True,
             timeout=self.patience, cwd=self.data.parent,
         )  # fmt: skip
 

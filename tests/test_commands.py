@@ -247,12 +247,14 @@ def test_sync_without_a_remote_says_what_to_set(demo: Gateway) -> None:
 def test_the_worker_runs_without_a_remote_until_it_is_told_to_end(demo: Gateway) -> None:
     """It tells people; a partner is one more thing to do."""
     worker = subprocess.Popen([sys.executable, "-m", "fhir_gateway", "worker"], env=demo.env, stderr=subprocess.PIPE, text=True, cwd=demo.data.parent)
+    assert worker.stderr is not None
     try:
+        assert any("worker-started" in line for line in worker.stderr), "it ended before it began"
         with pytest.raises(subprocess.TimeoutExpired):
-            worker.wait(4)
+            worker.wait(1)
     finally:
         worker.send_signal(signal.SIGTERM)
-    said = worker.communicate(timeout=10)[1]
+    said = worker.communicate(timeout=20)[1]
     assert worker.returncode == 0 and "Traceback" not in said, said
 
 

@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 import asyncio
-import sys
+import os
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -32,6 +32,7 @@ from fhir_gateway.store import sqlite
 from fhir_gateway.sync.partner import Partner
 
 from ..conftest import ROOT
+from ..nursery import Child, nursery
 from ..telling.servers import mail_server
 from ..test_believing import ACTIONS, Beside
 from .invariants import Span, carried, digests, notes, numbered, versions, waits, wrong
@@ -77,7 +78,7 @@ class Rig(Beside):
     earlier: dict[str, str]  # what there was at first and whenever it was settled, by its hash
     heads: dict[int, str]  # of the audit's segments, sealed whenever it was settled
     shut: dict[str, list[Span]]  # since when, and until when, which goals, and whose own record, may not go, by `Type/id`
-    victim: asyncio.subprocess.Process
+    victim: Child
 
     @property
     def her(self) -> str:
@@ -188,9 +189,8 @@ class Rig(Beside):
 
     async def worked(self, way: str = "push", step: str = "") -> int:
         """A worker in a process of its own until it is done or killed: its `victim`. What it ended with. `step`: at which it kills itself (`working`)."""
-        command = (sys.executable, "-m", "tests.faults.working", str(self.file), self.line.url, self.names["surgery"], self.now.isoformat(), way, step)
-        self.victim = await asyncio.create_subprocess_exec(*command, cwd=ROOT)
-        return await asyncio.wait_for(self.victim.wait(), 60)
+        self.victim = begun(str(self.file), self.line.url, self.names["surgery"], self.now.isoformat(), way, step)
+        return await self.victim.over(60)
 
     async def second(self) -> tuple[House, Partner]:
         """Another worker, of its own connections, over the same file: its house and its partner."""
@@ -200,6 +200,12 @@ class Rig(Beside):
             store=store, clock=mine.clock, new_id=mine.new_id, r4=mine.r4, label_sets=mine.label_sets, secret=mine.secret, alarm=mine.alarm, remotes=mine.remotes
         )
         return house, Partner(terms, RemoteServer(self.line.url, lambda: self.now))
+
+
+def begun(*args: str) -> Child:
+    """`python -m tests.faults.working ARGS`, with what is said where this says it."""
+    with open(os.devnull, "rb") as nothing, open(os.dup(2), "wb") as said:
+        return nursery().start(args, dict(os.environ), ROOT, nothing, said, said, "tests.faults.working")
 
 
 @asynccontextmanager

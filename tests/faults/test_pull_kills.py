@@ -45,7 +45,7 @@ async def kills(folder: Path, feed: Any, points: int) -> Counter[str]:
 
         def soon(_: object) -> None:
             wait = chance.uniform(0, 0.03)
-            loop.call_soon_threadsafe(loop.call_later, wait, lambda: rig.victim.returncode is None and rig.victim.kill())
+            loop.call_soon_threadsafe(loop.call_later, wait, lambda: rig.victim.kill())
 
         await rig.goal()
         await rig.settled()

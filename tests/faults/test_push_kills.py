@@ -6,7 +6,6 @@ import asyncio
 import os
 import random
 import signal
-import sys
 import threading
 import time
 from collections import Counter
@@ -22,10 +21,10 @@ from fhir_gateway.domain.types import Ref
 from fhir_gateway.store import sqlite
 from fhir_gateway.sync.pull import pull
 
-from ..conftest import ROOT
 from ..stores.test_attempts import Here, Hub
 from ..telling.servers import mail_server
 from .invariants import wrong
+from .rig import begun
 
 STAGES = ("arrived", "applied", "answered")
 
@@ -57,14 +56,13 @@ class Killer(Hub):
 
 async def worker_killed(here: Here, there: Killer, file: Path, stage: str, left: int) -> None:
     """A worker of its own works until it is done or killed; its lease then runs out."""
-    command = (sys.executable, "-m", "tests.faults.working", str(file), there.url, here.names["surgery"], here.now.isoformat())
     there.victim = 0
     there.stage, there.left, there.killed = stage, left, ""
-    child = await asyncio.create_subprocess_exec(*command, cwd=ROOT)
+    child = begun(str(file), there.url, here.names["surgery"], here.now.isoformat())
     there.victim = child.pid
     loop = asyncio.get_running_loop()
-    there.soon = lambda seconds: loop.call_soon_threadsafe(loop.call_later, seconds, lambda: child.returncode is None and child.kill())
-    assert await asyncio.wait_for(child.wait(), 60) in (0, -signal.SIGKILL)
+    there.soon = lambda seconds: loop.call_soon_threadsafe(loop.call_later, seconds, lambda: child.kill())
+    assert await child.over(60) in (0, -signal.SIGKILL)
     here.now += timedelta(seconds=90)
 
 

@@ -19,6 +19,7 @@ from fhir_gateway.store import mongo, sqlite
 from fhir_gateway.store.base import Store, Unavailable
 from fhir_gateway.store.sqlite_copy import SqliteRows
 
+from ..nursery import nursery
 from .making import ANN, BOB, MORNING, at, everything, goal, gone, note
 from .mongo_server import MongoServer, drop
 from .searches import World, filters, found, queries, readers
@@ -47,9 +48,7 @@ async def lived_in(store: Store) -> None:
 
 def command(*args: str, folder: Path) -> subprocess.CompletedProcess[str]:
     env = {k: v for k, v in os.environ.items() if not k.startswith("GATEWAY_")} | {"GATEWAY_DATA": str(folder / "data")}
-    return subprocess.run(
-        [sys.executable, "-m", "fhir_gateway", *args], env=env, cwd=folder, capture_output=True, text=True, timeout=120
-    )  # fmt: skip
+    return nursery().run(args, env, folder, None, 120)
 
 
 def copied(source: str, target: str, folder: Path) -> list[dict[str, Any]]:
