@@ -10,6 +10,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Iterable
+from functools import cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from pathlib import Path
 from typing import Any, Final
@@ -54,9 +55,15 @@ def _plain(a: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
     return a.ipv4_mapped or a.sixtofour or (IPv4Address(int(a) & 0xFFFFFFFF) if a in NAT64 else a)
 
 
+@cache
+def _of_the_system() -> ssl.SSLContext:
+    """Trust in the certificates of the system, read once by each process: it takes longer than a request."""
+    return httpx2.create_ssl_context(trust_env=False)
+
+
 class Transport(httpx2.AsyncHTTPTransport):
     def __init__(self, authority: Path | None = None) -> None:
-        tls = ssl.create_default_context(cafile=authority) if authority else httpx2.create_ssl_context(trust_env=False)
+        tls = ssl.create_default_context(cafile=authority) if authority else _of_the_system()
         self._pool = httpcore2.AsyncConnectionPool(
             ssl_context=tls, max_connections=100, max_keepalive_connections=20, keepalive_expiry=5.0, network_backend=Checked()
         )  # fmt: skip

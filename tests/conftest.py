@@ -14,9 +14,11 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
+import httpcore2
 import httpx2
 import pytest
 import structlog
@@ -32,6 +34,7 @@ PERSONAS = ("patient", "proxy", "gp", "social-worker", "link-worker", "community
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
 VERIFY = ssl.create_default_context()  # one for all: to make one takes twenty times as long as a request
+httpcore2.default_ssl_context = cache(httpcore2.default_ssl_context)  # and for each client that is made without one
 
 
 @pytest.fixture(autouse=True)

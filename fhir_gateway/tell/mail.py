@@ -82,15 +82,14 @@ class Mail:
                 _cut(held)
 
     def _send(self, message: Message, held: list[smtplib.SMTP]) -> None:
-        context = ssl.create_default_context(cafile=self.authority or None)
         more = {"local_hostname": "gateway.invalid", "timeout": SECONDS / 2}
         if self.tls == "wrapped":
-            connection: smtplib.SMTP = _Wrapped(held, self.host, self.port, context=context, **more)
+            connection: smtplib.SMTP = _Wrapped(held, self.host, self.port, context=self._trusted(), **more)
         else:
             connection = _Plain(held, self.host, self.port, **more)
         try:
             if self.tls == "started":
-                connection.starttls(context=context)
+                connection.starttls(context=self._trusted())
             if self.user:
                 connection.login(self.user, self.password)
             connection.send_message(self.letter(message), self.sender, [message.to])
@@ -98,6 +97,9 @@ class Mail:
                 connection.quit()
         finally:
             connection.close()
+
+    def _trusted(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=self.authority or None)
 
     def letter(self, message: Message) -> EmailMessage:
         """The message as it goes out."""
