@@ -40,7 +40,7 @@ from .searches import (
 )  # fmt: skip
 
 quick = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large])
-LONG = {"sqlite": 500, "mongo": 250}  # worlds: each takes the stand-in for MongoDB several times as long
+LONG = {"sqlite": 300, "mongo": 120}  # worlds, and a hundred times as many in make soak: each takes the stand-in for MongoDB several times as long
 few = st.integers(1, 5)  # hits on a page
 
 
