@@ -6,6 +6,8 @@ LOOKED: axe has been content with it and nothing stuck out, on a screen of 1280 
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -121,6 +123,7 @@ NOT = {
     "/oauth/jwks": PROGRAMS,
 }
 
+NOTED = os.environ.get("TEST_LOOKED", "")  # a file to which each process of one run adds what it looked at
 seen: dict[str, set[int]] = {}  # by address, the widths at which it was looked at in this run
 
 
@@ -144,3 +147,15 @@ def address(url: str) -> str:
 def looked(url: str, width: int) -> None:
     """Axe was content with it at this width."""
     seen.setdefault(address(url), set()).add(width)
+    if NOTED:
+        with open(NOTED, "a") as file:
+            file.write(f"{width} {address(url)}\n")
+
+
+def by_all() -> dict[str, set[int]]:
+    """What all processes of this run have looked at until now."""
+    out: dict[str, set[int]] = {a: set(widths) for a, widths in seen.items()}
+    for line in Path(NOTED).read_text().splitlines() if NOTED else []:
+        width, _, at = line.partition(" ")
+        out.setdefault(at, set()).add(int(width))
+    return out

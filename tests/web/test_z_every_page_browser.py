@@ -34,8 +34,10 @@ def test_an_address_is_known_by_its_route() -> None:
 def test_each_was_looked_at_wide_and_narrow(request: pytest.FixtureRequest) -> None:
     ran = {item.path.name for item in request.session.items if item.get_closest_marker("e2e")}
     all_of_them = {f.name for f in HERE.glob("test_*.py") if re.search(r"pytest\.mark\.e2e", f.read_text())}
-    if request.config.option.keyword or request.session.testsfailed or not all_of_them <= ran:
+    before = every_page.NOTED or all_of_them <= ran  # `scripts/test-all` asks this by itself, after all others
+    if request.config.option.keyword or request.session.testsfailed or not before:
         pytest.skip("only where all browser tests ran before, and none failed")
-    lacking = {a: set(WIDTHS) - every_page.seen.get(a, set()) for a in every_page.LOOKED}
+    looked = every_page.by_all()
+    lacking = {a: set(WIDTHS) - looked.get(a, set()) for a in every_page.LOOKED}
     assert {a: w for a, w in lacking.items() if w} == {}
-    assert not set(every_page.NOT) & {a for a, widths in every_page.seen.items() if set(WIDTHS) <= widths}, "it can be looked at"
+    assert not set(every_page.NOT) & {a for a, widths in looked.items() if set(WIDTHS) <= widths}, "it can be looked at"
