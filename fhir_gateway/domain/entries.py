@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, insort
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from difflib import SequenceMatcher
+from heapq import heapify, heappop, heappush
 from itertools import groupby
 from typing import Any, Final
 
@@ -14,6 +14,8 @@ import msgspec
 _encode = msgspec.json.Encoder(order="sorted", decimal_format="number").encode
 
 MOST: Final = 40_000  # pairs of entries whose likeness is told where it is `bounded`
+FEW: Final = 8  # who has a thing that no more have is not kept as bits
+MOST_EQUAL: Final = 100_000  # pairs of equal entries among which the longest runs are looked for
 
 
 def text(value: Any) -> bytes:
@@ -49,15 +51,78 @@ def aligned(old: Sequence[Any], new: Sequence[Any], *, bounded: bool = False) ->
             if called.get(names[b]):
                 pair(b, called[names[b]].pop())
 
-    for block in SequenceMatcher(None, left, right, autojunk=False).get_matching_blocks():
-        for i in range(block.size):
-            pair(block.b + i, block.a + i)
+    for a, b in _in_order(left, right):
+        pair(b, a)
     claim(right, left)
     claim([name(e) for e in new], [name(v) for v in old])
     changed = [b for b, was in enumerate(found) if was is None]
     for a, b in _nearest([(a, old[a]) for a in free], [(b, new[b]) for b in changed], bounded):
         pair(b, a)
     return found
+
+
+def _in_order(old: Sequence[bytes], new: Sequence[bytes]) -> Iterator[tuple[int, int]]:
+    """Pairs of equal ones in order: the longest run first, the first of several, then likewise before it and behind it (as difflib tells them).
+
+    Where very many are equal, those are paired first that are equal at both ends, and the rest only if that leaves few enough.
+    """
+    start, end, rest = 0, (len(old), len(new)), min(len(old), len(new))
+    if _equal_pairs(old, new) > MOST_EQUAL:
+        while start < rest and old[start] == new[start]:
+            yield start, start
+            start += 1
+        while rest > start and old[end[0] - 1] == new[end[1] - 1]:
+            end, rest = (end[0] - 1, end[1] - 1), rest - 1
+            yield end
+        old, new = old[start : end[0]], new[start : end[1]]
+        if _equal_pairs(old, new) > MOST_EQUAL:
+            return
+    for a, b, size in _blocks(old, new):
+        yield from ((start + a + i, start + b + i) for i in range(size))
+
+
+def _equal_pairs(old: Sequence[bytes], new: Sequence[bytes]) -> int:
+    here = Counter(new)
+    return sum(n * here[value] for value, n in Counter(old).items())
+
+
+def _blocks(old: Sequence[bytes], new: Sequence[bytes]) -> list[tuple[int, int, int]]:
+    """Where the runs begin in both, and how long they are. The longest that is left is looked at; what others took of it meanwhile is taken off first."""
+    longest = [(-size, a, b) for a, b, size in _runs(old, new)]
+    heapify(longest)
+    taken = [(-1, -1, 1), (len(old), len(new), 0)]
+    while longest:
+        size, a, b = heappop(longest)
+        parts = list(_left_of(taken, a, b, -size))
+        if parts == [(a, b, -size)]:
+            insort(taken, parts[0])
+        else:
+            for a, b, size in parts:
+                heappush(longest, (-size, a, b))
+    return taken[1:-1]
+
+
+def _runs(old: Sequence[bytes], new: Sequence[bytes]) -> Iterator[tuple[int, int, int]]:
+    places = defaultdict[bytes, list[int]](list)
+    for b, value in enumerate(new):
+        places[value].append(b)
+    before: dict[int, int] = {}  # by where in `new` it ends: how long it is
+    for a in range(len(old) + 1):
+        now = {b: before.pop(b - 1, 0) + 1 for b in places.get(old[a], ())} if a < len(old) else {}
+        yield from ((a - size, b - size + 1, size) for b, size in before.items())
+        before = now
+
+
+def _left_of(taken: Sequence[tuple[int, int, int]], a: int, b: int, size: int) -> Iterator[tuple[int, int, int]]:
+    """What of this run lies between two that are taken, in both lists."""
+    at = 0
+    while at < size:
+        i = bisect_left(taken, (a + at + 1,))
+        (left_a, left_b, long), (right_a, right_b, _) = taken[i - 1], taken[i]
+        low, high = max(at, left_a + long - a, left_b + long - b), min(size, right_a - a, right_b - b)
+        if low < high:
+            yield a + low, b + low, high - low
+        at = right_a - a
 
 
 def name(entry: Any) -> Hashable:
@@ -95,7 +160,7 @@ def _nearest(old: Sequence[tuple[int, Any]], new: Sequence[tuple[int, Any]], bou
 
 def _mutual(old: Mapping[int, frozenset[Hashable]], new: Mapping[int, frozenset[Hashable]]) -> Iterator[tuple[int, int]]:
     """Pairs of those of which each is the other's nearest: by what they have in common, then by their places. They are the ones that are found where
-    every pair is told and the nearest is taken each time, for no two pairs are equally near; and seldom is more told than of neighbours."""
+    every pair is told and the nearest is taken each time, for no two pairs are equally near."""
     lines = _Line(old), _Line(new)
     for start in tuple(old):
         chain = [(0, start)] if lines[0].there(start) else []
@@ -116,51 +181,55 @@ def _mutual(old: Mapping[int, frozenset[Hashable]], new: Mapping[int, frozenset[
 
 
 class _Line:
-    """Those of one side that are left, by their places."""
+    """Those of one side that are left, by their places: a bit of a number for each, so that one step asks something of all of them."""
 
     def __init__(self, leaves: Mapping[int, frozenset[Hashable]]) -> None:
-        self.leaves, self.places = dict(leaves), sorted(leaves)
-        self.held = Counter(leaf for held in leaves.values() for leaf in held)
-        size = len(self.places)
+        self.leaves, self.places = leaves, sorted(leaves)
         self.index = {place: i for i, place in enumerate(self.places)}
-        self.up, self.down = list(range(size + 1)), list(range(size + 1))  # the next that is left from here on; and, one more than it, from here back
+        self.left = (1 << len(self.places)) - 1
+        self.holders = defaultdict[Hashable, list[int]](list)
+        for i, place in enumerate(self.places):
+            for leaf in leaves[place]:
+                self.holders[leaf].append(i)
+        self.known = {leaf: self._bits(of) for leaf, of in self.holders.items() if len(of) > FEW}
+
+    def _bits(self, of: Iterable[int]) -> int:
+        bits = bytearray(len(self.places) // 8 + 1)
+        for i in of:
+            bits[i // 8] |= 1 << i % 8
+        return int.from_bytes(bits, "little")
 
     def there(self, place: int) -> bool:
-        return self.up[self.index[place]] == self.index[place]
+        return bool(self.left >> self.index[place] & 1)
 
     def out(self, place: int) -> None:
-        i = self.index[place]
-        self.up[i], self.down[i + 1] = i + 1, i
-        self.held.subtract(self.leaves[place])
+        self.left &= ~(1 << self.index[place])
 
     def nearest(self, at: int, leaves: frozenset[Hashable]) -> int | None:
         """Who has most of these; of those the one that stands nearest, then first. None where nobody has any."""
-        most, top, found = sum(self.held[leaf] > 0 for leaf in leaves), 0, None
-        for place in self._outward(at) if most else ():
-            n = len(leaves & self.leaves[place])
-            if n > top:
-                top, found = n, place
-                if n == most:
+        digits: list[int] = []  # of how many each has: the ones of all of them, then the twos, the fours
+        for leaf in leaves:
+            if leaf not in self.holders:
+                continue
+            more = self.left & (self.known[leaf] if leaf in self.known else self._bits(self.holders[leaf]))
+            for i, digit in enumerate(digits):
+                if not more:
                     break
-        return found
+                digits[i], more = digit ^ more, digit & more
+            if more:
+                digits.append(more)
+        found = self.left if digits else 0
+        for digit in reversed(digits):
+            found = found & digit or found
+        return self._nearest_of(found, at) if found else None
 
-    def _outward(self, at: int) -> Iterator[int]:
+    def _nearest_of(self, found: int, at: int) -> int:
         i = bisect_left(self.places, at)
-        low, high = _root(self.down, i), _root(self.up, i)
-        while low > 0 or high < len(self.places):
-            if low > 0 and (high == len(self.places) or at - self.places[low - 1] <= self.places[high] - at):
-                yield self.places[low - 1]
-                low = _root(self.down, low - 1)
-            else:
-                yield self.places[high]
-                high = _root(self.up, high + 1)
-
-
-def _root(of: list[int], i: int) -> int:
-    while of[i] != i:
-        of[i] = of[of[i]]
-        i = of[i]
-    return i
+        low, high = (found & ((1 << i) - 1)).bit_length() - 1, found >> i
+        behind = self.places[i + (high & -high).bit_length() - 1] if high else None
+        if behind is None or (low >= 0 and at - self.places[low] <= behind - at):
+            return self.places[low]
+        return behind
 
 
 def _rarely_shared(old: Mapping[int, frozenset[Hashable]], new: Mapping[int, frozenset[Hashable]]) -> Counter[tuple[int, int]]:

@@ -11,12 +11,13 @@ how to handle it stay). It looks nothing up, so the result does not depend on wh
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from .compartment import NO_PATIENT_DATA, SUBJECT, patient_of, subject
-from .entries import aligned, same
+from .entries import aligned, same, text
 from .pointing import OF_NOBODY, OF_NOBODY_IN, REFERENCES
 from .vocabulary import ACT_CODE, ACT_REASON, CONFIDENTIALITY_SYSTEM, HANDLING, HIDDEN_FROM_SELF
 
@@ -256,14 +257,16 @@ def _meta_restored(stored: Mapping[str, Any], edited: Mapping[str, Any]) -> dict
     shown = [c for c in given if not _tells(c)]
     if len(shown) == len(given):
         return dict(edited)
-    left = list(mine)
+    left = Counter(map(text, mine))
     out: list[Json] = []
     for label in given:
         if _tells(label):
             out.append(label)
-        elif (at := next((i for i, c in enumerate(left) if same(c, label)), None)) is not None:
-            out.append(left.pop(at))
-    security = [*out, *(c for c in left if not any(same(c, o) for o in out))]
+        elif left[text(label)]:
+            left[text(label)] -= 1
+            out.append(label)
+    there = set(map(text, out))
+    security = [*out, *(c for c in mine if text(c) not in there)]
     return {**{k: v for k, v in edited.items() if k != "security"}, "security": security}
 
 
