@@ -78,9 +78,13 @@ async def says(me: Context, task: dict[str, Any], **more: Any) -> dict[str, Any]
     return strict.decode((await gate.read(me, Ref("Task", task["id"]))).body)
 
 
+async def shown_of(me: Context, task: dict[str, Any]) -> str:
+    return await answering.shown(me, task, await answering.about(me, task))
+
+
 async def yes(me: Context, task: dict[str, Any], seen: str = "") -> str:
     """As a page sends it, with the versions that it showed."""
-    return await answering.answer(me, task["id"], "accept", seen=seen or await answering.shown(me, task))
+    return await answering.answer(me, task["id"], "accept", seen=seen or await shown_of(me, task))
 
 
 async def medicines(me: Context, patient: str) -> dict[str, dict[str, Any]]:
@@ -354,11 +358,11 @@ async def test_nobody_says_yes_to_what_their_page_did_not_show(place: Place) -> 
     me = place.patient(patient)
     await discharged(place, patient, CHANGED)
     (task,) = await proposed(me, patient)
-    shown = await answering.shown(me, task)
+    shown = await shown_of(me, task)
     for again in (CHANGED | {"dosageInstruction": [{"text": "TEN in the morning"}]}, None):
         if again is None:  # the plan's own medicine
             (task,) = await proposed(me, patient)
-            shown = await answering.shown(me, task)
+            shown = await shown_of(me, task)
             await gate.patch(me, Ref(*task["input"][0]["valueReference"]["reference"].split("/")), lambda m: {**m, "dosage": [{"text": "Half in the morning"}]}, if_match=1)
         else:
             await discharged(place, patient, again)

@@ -20,33 +20,38 @@ NOTE: Final = "note"
 SPEAKERS: Final = ("Practitioner", "PractitionerRole", "RelatedPerson", "Patient", "Organization")  # who can be named beside a note (R4 Annotation.author)
 
 
-def open_to(task: dict[str, Any]) -> tuple[str, ...]:
+async def about(ctx: Context, task: dict[str, Any]) -> medicine_changes.Asked | None:
+    """What of a medicine the gateway asks by it; None for any other, also for a Task that somebody wrote with the same code."""
+    found = medicine_changes.asks_about(task)
+    return found if found is not None and await gate.asked_here(ctx, [Ref("Task", str(task["id"]))]) else None
+
+
+def open_to(task: dict[str, Any], medicine: medicine_changes.Asked | None) -> tuple[str, ...]:
     """Which answers this Task takes now: of ANSWERS, and `note` while it is open. A question that the gateway asks takes a yes or a no; one about
-    two plans none of these, and one about a medicine a yes or a no alone."""
+    two plans none of these, and one about a medicine (`about`) a yes or a no alone."""
     status = task.get("status")
     if asks_about(task) is not None or status in OVER:
         return ()
-    if medicine_changes.asks_about(task) is not None:
+    if medicine is not None:
         return ("accept", "decline")
     found = tuple(a for a, (states, _) in ANSWERS.items() if status in states)
     return tuple(a for a in found if a != "done") if asks_membership(task) else (*found, NOTE)
 
 
-def asks(ctx: Context, task: dict[str, Any]) -> bool:
-    """Is it for this reader to answer: it asks them, or it is about a medicine of their own plan, whoever else is asked."""
+def asks(ctx: Context, task: dict[str, Any], medicine: medicine_changes.Asked | None) -> bool:
+    """Is it for this reader to answer: it asks them, or it is about a medicine of their own plan (`about`), whoever else is asked."""
     if named_by(task.get("owner")) & (ctx.actor.ids | {ctx.actor.user, ctx.actor.organisation or ""}):
         return True
     whose = named_by(task.get("for")) & (ctx.records | {ctx.actor.patient or ""})
-    return ctx.actor.kind == "patient" and bool(whose) and medicine_changes.asks_about(task) is not None
+    return ctx.actor.kind == "patient" and bool(whose) and medicine is not None
 
 
-async def shown(ctx: Context, task: dict[str, Any]) -> str:
+async def shown(ctx: Context, task: dict[str, Any], medicine: medicine_changes.Asked | None) -> str:
     """Which versions of what this Task asks about a reader sees now, so that nobody answers what they were not shown; "" of what asks of no medicine."""
-    about = medicine_changes.asks_about(task)
-    if about is None:
+    if medicine is None:
         return ""
     versions = [_version(task)]
-    for name in (about.order, *about.mine):
+    for name in (medicine.order, *medicine.mine):
         found = await _seen(ctx, name)
         versions += [_version(found), _version(await _seen(ctx, str(an_object(found.get("medicationReference")).get("reference", ""))))]
     return ".".join(versions)
@@ -75,15 +80,16 @@ async def answer(ctx: Context, task: str, what: str, words: str = "", seen: str 
     ref = Ref("Task", task)
     read = await gate.read(ctx, ref)
     body = strict.decode(read.body)
-    if not asks(ctx, body):
+    medicine = await about(ctx, body)
+    if not asks(ctx, body, medicine):
         raise Problem("forbidden", "This task is for somebody else to answer.")
-    if what not in open_to(body):
+    if what not in open_to(body, medicine):
         raise Problem("conflict", "This was answered already.")
-    if seen != await shown(ctx, body) and medicine_changes.asks_about(body) is not None:
+    if medicine is not None and seen != await shown(ctx, body, medicine):
         raise Problem("stale", "What this asks about was changed meanwhile. Look at it again.", "seen")
     by = ctx.actor.user if ctx.actor.user.split("/")[0] in SPEAKERS else ""
     done = await gate.patch(ctx, ref, lambda seen: answered(seen, what, said, ctx.at, by), if_match=read.version)
     return done.did
 
 
-__all__ = ["answer", "asks", "open_to", "shown"]
+__all__ = ["about", "answer", "asks", "open_to", "shown"]

@@ -4,6 +4,7 @@ Everything that reads or writes a person's record comes through here: FHIR route
 once, in a `Context`. No audit row, no answer.
 """
 
+from .asked_here import asked_here
 from .begun import Begun, begin, begun, begun_about, send_begun, throw_away, type_on
 from .choosing import choose, confirm, confirming, my_choice
 from .claiming import claim, claimed_now, claims_about, disown, end_claim
@@ -73,7 +74,7 @@ from .writings import Hand, last_written, read
 __all__ = [
     "Answer", "Asked", "Begun", "Clash", "Context", "Counted", "Enrolled", "Entry", "Explained", "Given", "Grounds", "Hand", "Heard", "House",
     "Named", "Once", "Page", "Preview", "Printed", "Remote", "Sealer", "Sight", "Verdict", "Waiting", "Written", "accept", "all_segments",
-    "answer_draft", "answer_question", "appoint", "asker", "askers", "begin", "begun", "begun_about", "break_glass", "change_role", "changeable",
+    "answer_draft", "answer_question", "appoint", "asked_here", "asker", "askers", "begin", "begun", "begun_about", "break_glass", "change_role", "changeable",
     "choose", "claim", "claimed_now", "claims_about", "clash", "clashes", "compartment", "confirm", "confirming", "conflicts", "copyable", "counted",
     "counted_over_all", "create", "current", "details", "disown", "drafts_for", "drafts_seen", "emergencies", "end_claim", "end_emergency",
     "end_foreign", "enrolled", "enter", "events", "everything", "explain", "find", "given", "grounds", "hear", "history", "historyset",

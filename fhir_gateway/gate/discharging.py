@@ -18,6 +18,7 @@ from ..domain.medicines import RESOURCES
 from ..domain.standing import named_by
 from ..domain.types import Bump, Facts, Ref, Stored
 from .agreeing import medicine_of, today, would_reach
+from .asked_here import by_the_gateway
 from .committing import Work, claim
 from .context import ask
 from .key_workers import key_workers, may_be_asked
@@ -98,15 +99,9 @@ async def _record(work: Work, person: str) -> Record:
     tasks = []
     for name, body in bodies.items():
         about = changes.asks_about(body) if body.get("resourceType") == "Task" else None
-        if about is not None and await by_the_gateway(work, here[name]):
+        if about is not None and await by_the_gateway(work.ctx.house, here[name]):
             tasks.append((here[name], body, about))
     return Record(person, here, said, {n: t for n, t in said.items() if own_identifier(bodies[n]) is not None}, tasks)
-
-
-async def by_the_gateway(work: Work, task: Stored) -> bool:
-    """Did the gateway itself ask this: anybody may write a Task that looks like it."""
-    first = task if task.version == 1 else await work.ctx.house.store.version(task.ref, 1)
-    return first is not None and first.writer.method == "SYSTEM"
 
 
 async def _says(work: Work, order: Mapping[str, Any]) -> Said:
@@ -164,4 +159,4 @@ async def _may_change(work: Work, owner: Mapping[str, Any], facts: Facts, there:
     return any([(await ask(s, "correct" if there else "collect", about)).permit for s in found])
 
 
-__all__ = ["by_the_gateway", "discharged"]
+__all__ = ["discharged"]

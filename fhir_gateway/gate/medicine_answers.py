@@ -12,9 +12,9 @@ from ..domain.problem import Problem
 from ..domain.referrals import reason_of
 from ..domain.types import Ref, Stored
 from .agreeing import agreed, medicine_of, reaches_others, today
+from .asked_here import by_the_gateway
 from .committing import Work
 from .context import Written, ask_stored, need_scope
-from .discharging import by_the_gateway
 from .marking import who_writes
 from .permitting import changeable
 from .storing import put_by_house
@@ -25,7 +25,7 @@ PutNew = Callable[[Work, str, bytes], Awaitable[Written]]
 async def answered(work: Work, task: Stored, was: Mapping[str, Any], now: Mapping[str, Any], put_new: PutNew) -> bool:
     """Is this change of a Task a yes to such a proposal; then the plan is changed with it. Problem invalid for a no without a reason, forbidden, conflict."""
     about = changes.asks_about(was)
-    if about is None or not await by_the_gateway(work, task) or now.get("status") == was.get("status"):
+    if about is None or not await by_the_gateway(work.ctx.house, task) or now.get("status") == was.get("status"):
         return False
     if not changes.is_open(was):
         raise Problem("conflict", "This was answered already.")

@@ -80,6 +80,26 @@ def test_a_yes_to_what_the_page_did_not_show_is_refused(demo: Gateway) -> None:
     assert "The plan stays as it is" in v.words()
 
 
+def test_a_task_that_somebody_wrote_like_one_of_the_gateway_s_is_shown_as_theirs(demo: Gateway) -> None:
+    about = {"reference": f"Patient/{demo.patient}"}
+    forged = {
+        "resourceType": "Task", "status": "requested", "intent": "proposal", "code": {"coding": [{"system": "https://fhir-gateway.example/CodeSystem/task", "code": "change-medicine"}]},
+        "description": "Agree to stop warfarin", "focus": {"reference": "MedicationRequest/none"}, "for": about, "owner": about, "requester": {"reference": demo.persona("hospital")["fhirUser"]},
+    }  # fmt: skip
+    v, says = as_(demo, "patient"), "whether the plan is to be changed"
+    v.get("/my-plan")
+    before = v.words()
+    assert demo.call("hospital", "POST", "Task", body=forged).status_code == 201
+    (task,) = [t["resource"] for t in demo.get("patient", f"Task?patient={demo.patient}&code=change-medicine&status=requested").json()["entry"]]
+    path = f"/my-plan/tasks/{task['id']}/answer"
+    v.get("/my-plan")
+    assert "Agree to stop warfarin" in v.words() and v.words().count(says) == before.count(says) and path not in v.page
+    done = demo.call("patient", "PUT", f"Task/{task['id']}", body={**task, "status": "completed"}, headers={"If-Match": 'W/"1"'})
+    assert done.status_code == 200, done.text
+    v.get("/my-plan")
+    assert "Agree to stop warfarin" not in v.words() and v.words().count(says) == before.count(says) and "The plan was changed" not in v.words()
+
+
 def test_a_task_is_declined_with_a_reason_that_whoever_asked_reads(demo: Gateway, rosa: Visitor) -> None:
     task = ask(demo, "A choir for her")
     rosa.get("/team")

@@ -7,13 +7,14 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from ...around.answering import asks, open_to, shown
+from ...around import answering
 from ...domain import medicine_changes
 from ...domain.bundle import instant
 from ...domain.follow_ups import asked_by
 from ...domain.main_plan import asks_about
 from ...domain.mapping.foreign import asks_membership
 from ...domain.mapping.names import own_identifier
+from ...domain.medicine_changes import Asked
 from ...domain.medicines import Told, concept_of, doses, period, why_of
 from ...domain.referrals import OVER, reason_of
 from ...domain.vocabulary import CHANGE_MEDICINE, TASK_SYSTEM
@@ -77,7 +78,7 @@ async def about(ctx: Context, patient: str) -> list[dict[str, Any]]:
     asked = [("patient", patient), ("status", ",".join((*WAITING, *TAKEN_ON))), ("_count", str(MOST))]
     tasks = await bodies(ctx, "Task", asked)
     answered = [("patient", patient), ("code", f"{TASK_SYSTEM}|{CHANGE_MEDICINE}"), ("status", "completed,rejected"), ("_lastUpdated", f"ge{instant(ctx.at - ANSWERED_FOR)}"), ("_count", str(MOST))]
-    over = await bodies(ctx, "Task", answered) if ctx.actor.kind == "patient" else []
+    over = [t for t in (await bodies(ctx, "Task", answered) if ctx.actor.kind == "patient" else []) if await answering.about(ctx, t) is not None]
     ours = (t for t in tasks if not asks_membership(t) or _asks_of_plans(ctx, t) or medicine_changes.asks_about(t) is not None)
     return await _said(ctx, (t for t in (*ours, *over) if own_identifier(t) is None and asked_by(t) is None))
 
@@ -100,7 +101,8 @@ async def _said(ctx: Context, tasks: Iterable[dict[str, Any]]) -> list[dict[str,
     """Each task in plain words: id, what, how it stands, lines below it, whose record it is in."""
     found = list(tasks)
     known = await names(ctx, {_named(t.get(who)) for t in found for who in ("requester", "owner")})
-    return [_with_its_name(await _of_medicines(ctx, t, _task(t, known) | await _of_plans(ctx, t))) for t in found]
+    medicines = [await answering.about(ctx, t) for t in found]
+    return [_with_its_name(await _of_medicines(ctx, t, m, _task(t, known, m) | await _of_plans(ctx, t))) for t, m in zip(found, medicines, strict=True)]
 
 
 def _with_its_name(said: dict[str, Any]) -> dict[str, Any]:
@@ -125,9 +127,8 @@ async def _of_plans(ctx: Context, task: dict[str, Any]) -> dict[str, Any]:
     return {"plans": about is not None, "records": elsewhere, "other": str(seen[0].get("title") or seen[0].get("description") or "") if seen else ""}
 
 
-async def _of_medicines(ctx: Context, task: dict[str, Any], said: dict[str, Any]) -> dict[str, Any]:
+async def _of_medicines(ctx: Context, task: dict[str, Any], about: Asked | None, said: dict[str, Any]) -> dict[str, Any]:
     """Of what a discharge proposes: what both say, as far as this reader sees either, what became of it, and whether it asks them. Any other as it is."""
-    about = medicine_changes.asks_about(task)
     if about is None:
         return {**said, "medicine": False}
     seen = [await _medicine(ctx, ref) for ref in (about.order, *about.mine)]
@@ -146,7 +147,7 @@ async def _of_medicines(ctx: Context, task: dict[str, Any], said: dict[str, Any]
     if about.look:
         asked = _("A discharge from hospital says something of a medicine, and it cannot be told what of the plan it means. Look at all of it, and change the plan yourself.")
     lines = [{"label": label, "text": text} for label, text in more if text]
-    return {**said, "medicine": True, "look": about.look, "seen": await shown(ctx, task), "text": asked, "state": state, "colour": colour, "lines": [*lines, *said["lines"]], "mine": asks(ctx, task) and bool(said["answers"])}
+    return {**said, "medicine": True, "look": about.look, "seen": await answering.shown(ctx, task, about), "text": asked, "state": state, "colour": colour, "lines": [*lines, *said["lines"]], "mine": answering.asks(ctx, task, about) and bool(said["answers"])}
 
 
 async def _medicine(ctx: Context, ref: str) -> list[tuple[Told, str]]:
@@ -172,7 +173,7 @@ def _named(reference: Any) -> str | None:
     return f"{identifier['system']}|{identifier['value']}" if {"system", "value"} <= identifier.keys() else None
 
 
-def _task(task: dict[str, Any], known: dict[str, str]) -> dict[str, Any]:
+def _task(task: dict[str, Any], known: dict[str, str], medicine: Asked | None) -> dict[str, Any]:
     code = task.get("code") or {}
     what = task.get("description") or code.get("text") or next((c.get("display") for c in code.get("coding", [])), None)
     due = ((task.get("restriction") or {}).get("period") or {}).get("end") or (task.get("executionPeriod") or {}).get("end")
@@ -188,7 +189,7 @@ def _task(task: dict[str, Any], known: dict[str, str]) -> dict[str, Any]:
     subject = str((task.get("for") or {}).get("reference", ""))
     return {
         "who": "", "urgent": _(PRIORITIES[p]) if (p := str(task.get("priority"))) in PRIORITIES else "",
-        "answers": open_to(task), "id": task["id"], "text": str(what or _("A task")), "state": _(state), "colour": colour,
+        "answers": answering.open_to(task, medicine), "id": task["id"], "text": str(what or _("A task")), "state": _(state), "colour": colour,
         "lines": [{"label": label, "text": text} for label, text in lines if text],
         "person": subject.removeprefix("Patient/") if subject.startswith("Patient/") else "",
     }  # fmt: skip
