@@ -51,9 +51,9 @@ async def with_a_plan(place: Place) -> str:
     return saved.patient
 
 
-async def discharged(place: Place, patient: str, *orders: dict[str, Any], status: str = "finished") -> dict[str, Any]:
+async def discharged(place: Place, patient: str, *orders: dict[str, Any], status: str = "finished", **more: Any) -> dict[str, Any]:
     about = {"subject": {"reference": f"Patient/{patient}"}}
-    stay = {"resourceType": "Encounter", "status": status, "class": {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "IMP"}, **about}
+    stay = {"resourceType": "Encounter", "status": status, "class": {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "IMP"}, **about, **more}
     every = [stay, *({**o, **about, "encounter": {"reference": f"{URN}10"}} for o in orders)]
     entries = [{"fullUrl": f"{URN}{10 + n}", "resource": r, "request": {"method": "POST", "url": r["resourceType"]}} for n, r in enumerate(every)]
     return await gate.transaction(place.hospital, strict.dump({"resourceType": "Bundle", "type": "transaction", "entry": entries}))
@@ -138,6 +138,21 @@ async def test_sent_again_it_is_proposed_once_and_corrected_it_takes_the_place(p
     assert stale.value.kind == "stale", "nobody says yes to what was corrected meanwhile"
     await discharged(place, patient, CHANGED | {"dosageInstruction": [{"text": "One in the morning"}]})
     assert await proposed(me, patient) == [] and len(await proposed(me, patient, "cancelled")) == 1, "as in the plan"
+
+
+async def test_an_older_discharge_that_comes_late_takes_the_place_of_nothing_newer(place: Place) -> None:
+    patient = await with_a_plan(place)
+    me, three, half = place.patient(patient), {"dosageInstruction": [{"text": "Three in the morning"}]}, {"dosageInstruction": [{"text": "Half in the morning"}]}
+    await discharged(place, patient, CHANGED | three)
+    asked = await proposed(me, patient)
+    await discharged(place, patient, CHANGED | half | {"authoredOn": "2019-01-02T10:00:00Z"})
+    await discharged(place, patient, STOPPED | {"medicationCodeableConcept": CHANGED["medicationCodeableConcept"]}, period={"end": "2019-01-02"})
+    assert await proposed(me, patient) == asked
+    await says(me, asked[0], status="rejected", statusReason={"text": "I feel faint"})
+    await discharged(place, patient, CHANGED | half | {"authoredOn": "2019"})
+    assert await proposed(me, patient) == [], "nor of what was answered"
+    await discharged(place, patient, CHANGED | half | {"authoredOn": "2019-01-02"}, period={"end": "2026-11-21"})
+    assert len(await proposed(me, patient)) == 1, "it was prescribed long ago, and the stay ends now"
 
 
 async def test_what_was_ordered_and_is_deleted_or_a_mistake_asks_nobody_any_more(place: Place) -> None:

@@ -67,6 +67,17 @@ def is_over(stay: Mapping[str, Any]) -> bool:
     return stay.get("resourceType") == "Encounter" and stay.get("status") == "finished"
 
 
+def over_since(stay: Mapping[str, Any]) -> str:
+    """When it ended; "" where it does not say."""
+    return str(an_object(stay.get("period")).get("end") or "")
+
+
+def is_before(a: str, b: str) -> bool:
+    """Is this of an earlier day than that, as far as both say it."""
+    said = min(len(a), len(b), len("2026-11-20"))
+    return a[:said] < b[:said]
+
+
 def proposal(asked: Asked, person: str, owner: Mapping[str, Any], labels: Iterable[Mapping[str, Any]], at: datetime) -> dict[str, Any]:
     """The Task that asks `owner`. It says nothing of the medicine: who reads it may not see that. `labels`: of all, for it is as private as any."""
     security = [{"system": CONFIDENTIALITY_SYSTEM, "code": "R"}]
@@ -194,6 +205,6 @@ def said_yes(target: str, order: str, who: str, organisation: str | None, at: da
 
 
 __all__ = [
-    "AGREE", "ASKED", "GONE", "LOOK_AT_ALL", "NO", "YES", "Asked", "Said", "asks_about", "changed", "differs", "holds", "is_medicine", "is_open", "is_over", "made", "of_discharge", "proposal", "proposals",
+    "AGREE", "ASKED", "GONE", "LOOK_AT_ALL", "NO", "YES", "Asked", "Said", "asks_about", "changed", "differs", "holds", "is_before", "is_medicine", "is_open", "is_over", "made", "of_discharge", "over_since", "proposal", "proposals",
     "said_yes", "says", "stay_of",
 ]  # fmt: skip

@@ -56,7 +56,7 @@ async def _of_person(work: Work, person: str, told: set[str], fresh: set[str], p
     record = await _record(work, person)
     if not fresh and not any(changes.is_open(body) for _, body, _ in record.tasks):
         return
-    ordered = {o: record.said[o] for o in sorted(fresh) if o in record.said}
+    ordered = {o: record.said[o] for o in sorted(fresh) if o in record.said and not await _is_old(work, record, told, o)}
     wanted = changes.proposals(record.planned, ordered) if await counting(work, person) else []
     for task, body, asked in record.tasks:
         if not changes.is_open(body):
@@ -90,6 +90,21 @@ def _settled(record: Record, ordered: Mapping[str, Said], asked: Asked) -> bool:
     return any(t.names & record.planned[m][0].names for m in asked.mine if m in record.planned for t, _ in ordered.values())
 
 
+async def _is_old(work: Work, record: Record, told: set[str], order: str) -> bool:
+    """Was something newer asked already of this medicine, whatever became of it: a discharge that comes late says nothing."""
+    when = await _when(work, record, told, order)
+    newer = [a.order for _, body, a in record.tasks if body.get("status") != "cancelled" and a.order in record.said and a.order not in told]
+    of_it = [o for o in newer if record.said[o][0].names & record.said[order][0].names]
+    return bool(when) and any([changes.is_before(when, await _when(work, record, told, o)) for o in of_it])
+
+
+async def _when(work: Work, record: Record, told: set[str], order: str) -> str:
+    """Of which day a discharge says this: of the end of the stay, else of the order; "" of what is taken no more, for that may say when it was begun."""
+    said, (about, on) = record.here[order], record.said[order]
+    ends = [changes.over_since(s) for s in await _stays(work, record.person, strict.decode(said.body or b"{}"), together=order in told)]
+    return max([e for e in ends if e], default=on if about.taken == "now" else "")
+
+
 async def _record(work: Work, person: str) -> Record:
     there = {s.ref: s for s in await work.ctx.house.store.patient_record(person, [*RESOURCES, "Task"])}
     there |= {r: s for r, s in work.written.items() if r.type in (*RESOURCES, "Task") and person in s.facts.patients}
@@ -120,12 +135,16 @@ async def _says_something_new(work: Work, ref: Ref, now: Stored) -> bool:
 async def _of_discharge(work: Work, person: str, order: Stored) -> bool:
     """By its category, by the stay that it is of, or by a stay that ends with the same commit; not what the discharge itself calls as before."""
     body = strict.decode(order.body or b"{}")
-    if changes.is_as_before(body):
-        return False
-    stay = changes.stay_of(body)
+    return not changes.is_as_before(body) and (changes.of_discharge(body) or bool(await _stays(work, person, body)))
+
+
+async def _stays(work: Work, person: str, order: Mapping[str, Any], *, together: bool = True) -> list[dict[str, Any]]:
+    """The stay that it is of, where that is over, and those that end `together` with it."""
+    stay = changes.stay_of(order)
     of = await work.get(Ref(*stay.split("/", 1))) if stay else None
-    ended = [s for r, s in work.written.items() if r.type == "Encounter" and person in s.facts.patients] + ([of] if of is not None and person in of.facts.patients else [])
-    return changes.of_discharge(body) or any(s.body is not None and changes.is_over(strict.decode(s.body)) for s in ended)
+    ended = [s for r, s in work.written.items() if r.type == "Encounter"] if together else []
+    found = [strict.decode(s.body) for s in [*ended, *([of] if of is not None else [])] if s.body is not None and person in s.facts.patients]
+    return [s for s in found if changes.is_over(s)]
 
 
 async def _proposal(work: Work, record: Record, asked: Asked, ref: Ref) -> dict[str, Any]:
