@@ -180,6 +180,16 @@ async def test_nothing_is_proposed_of_what_is_no_discharge_or_by_hand(place: Pla
     await gate.patch(me, task, lambda t: {**t, "status": "completed"}, if_match=1)
 
 
+@pytest.mark.parametrize(("code", "order", "says"), [
+    ("EMER", CHANGED, medicine_changes.ASKED), ("AMB", CHANGED, medicine_changes.PRESCRIBED), ("VR", order("Amoxicillin"), medicine_changes.PRESCRIBED),
+    ("VR", CHANGED | {"category": [{"coding": [{"code": "discharge"}]}]}, medicine_changes.ASKED),
+])  # fmt: skip
+async def test_only_what_somebody_left_a_hospital_with_is_called_a_discharge(place: Place, code: str, order: dict[str, Any], says: str) -> None:
+    patient = await with_a_plan(place)
+    await discharged(place, patient, order, **{"class": {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": code}})
+    assert [t["description"] for t in await proposed(place.patient(patient), patient)] == [says]
+
+
 async def test_a_pharmacy_is_asked_only_where_it_may_see_both_and_change_the_plan(place: Place) -> None:
     patient = await with_a_plan(place)
     me, chemist = place.patient(patient), place.organisations["RY9"]

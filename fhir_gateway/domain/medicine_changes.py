@@ -24,6 +24,9 @@ ASKED: Final = "A discharge from hospital says otherwise of a medicine than the 
 AGREE: Final = "The record and the plan say the same now."
 GONE: Final = "What was ordered, or the medicine of the plan, is there no more."
 LOOK_AT_ALL: Final = "A discharge from hospital says something of a medicine, and it cannot be told what of the plan it means. Look at all of it, and change the plan yourself."
+PRESCRIBED: Final = "What was prescribed says otherwise of a medicine than the plan. Look at both, and say whether the plan is to be changed."
+LOOK_AT_PRESCRIBED: Final = "What was prescribed says something of a medicine, and it cannot be told what of the plan it means. Look at all of it, and change the plan yourself."
+STAYS: Final = frozenset({"IMP", "ACUTE", "NONAC", "OBSENC", "EMER", "SS"})  # of Encounter.class: who was there was in a hospital, and was discharged
 PLANNED: Final = "planned-medicine"  # Task.input.type: which medicine of the plan
 LOOK: Final = "look-at-all"  # the same: a yes changes nothing by itself
 DISCHARGE: Final = "discharge"  # MedicationRequest.category
@@ -67,6 +70,11 @@ def is_over(stay: Mapping[str, Any]) -> bool:
     return stay.get("resourceType") == "Encounter" and stay.get("status") == "finished"
 
 
+def is_in_hospital(stay: Mapping[str, Any]) -> bool:
+    """Not a telephone call, a clinic or a visit at home."""
+    return an_object(stay.get("class")).get("code") in STAYS
+
+
 def over_since(stay: Mapping[str, Any]) -> str:
     """When it ended; "" where it does not say."""
     return str(an_object(stay.get("period")).get("end") or "")
@@ -78,14 +86,16 @@ def is_before(a: str, b: str) -> bool:
     return a[:said] < b[:said]
 
 
-def proposal(asked: Asked, person: str, owner: Mapping[str, Any], labels: Iterable[Mapping[str, Any]], at: datetime) -> dict[str, Any]:
-    """The Task that asks `owner`. It says nothing of the medicine: who reads it may not see that. `labels`: of all, for it is as private as any."""
+def proposal(asked: Asked, person: str, owner: Mapping[str, Any], labels: Iterable[Mapping[str, Any]], at: datetime, *, discharge: bool = True) -> dict[str, Any]:
+    """The Task that asks `owner`. It says nothing of the medicine: who reads it may not see that. `labels`: of all, for it is as private as any.
+    `discharge`: somebody left a hospital with it."""
+    says = (LOOK_AT_ALL if asked.look else ASKED) if discharge else (LOOK_AT_PRESCRIBED if asked.look else PRESCRIBED)
     security = [{"system": CONFIDENTIALITY_SYSTEM, "code": "R"}]
     security += [dict(c) for c in labels if c not in security]
     planned = [{"type": _input(PLANNED), "valueReference": {"reference": m}} for m in asked.mine] + [{"type": _input(LOOK), "valueBoolean": True}] * asked.look
     return {
         "resourceType": "Task", "meta": {"security": security}, "status": "requested", "intent": "proposal",
-        "code": _input(CHANGE_MEDICINE), "description": LOOK_AT_ALL if asked.look else ASKED, "focus": {"reference": asked.order},
+        "code": _input(CHANGE_MEDICINE), "description": says, "focus": {"reference": asked.order},
         "for": {"reference": person}, "authoredOn": instant(at), "owner": dict(owner), **({"input": planned} if planned else {}),
     }  # fmt: skip
 
@@ -205,6 +215,6 @@ def said_yes(target: str, order: str, who: str, organisation: str | None, at: da
 
 
 __all__ = [
-    "AGREE", "ASKED", "GONE", "LOOK_AT_ALL", "NO", "YES", "Asked", "Said", "asks_about", "changed", "differs", "holds", "is_before", "is_medicine", "is_open", "is_over", "made", "of_discharge", "over_since", "proposal", "proposals",
+    "AGREE", "ASKED", "GONE", "LOOK_AT_ALL", "LOOK_AT_PRESCRIBED", "NO", "PRESCRIBED", "YES", "Asked", "Said", "asks_about", "changed", "differs", "holds", "is_before", "is_in_hospital", "is_medicine", "is_open", "is_over", "made", "of_discharge", "over_since", "proposal", "proposals",
     "said_yes", "says", "stay_of",
 ]  # fmt: skip

@@ -154,10 +154,13 @@ async def _proposal(work: Work, record: Record, asked: Asked, ref: Ref) -> dict[
     reaches = await would_reach(work, record.person, things, look=asked.look)
     labels = [c for s in things for c in strict.decode(s.body or b"{}").get("meta", {}).get("security", ())]
 
-    def task(owner: Mapping[str, Any]) -> dict[str, Any]:
-        return changes.proposal(asked, record.person, owner, labels, work.ctx.at)
+    order = strict.decode(things[0].body or b"{}")
+    discharge = changes.of_discharge(order) or any(map(changes.is_in_hospital, await _stays(work, record.person, order)))
 
-    performer = (strict.decode(things[0].body or b"{}").get("dispenseRequest") or {}).get("performer")
+    def task(owner: Mapping[str, Any]) -> dict[str, Any]:
+        return changes.proposal(asked, record.person, owner, labels, work.ctx.at, discharge=discharge)
+
+    performer = (order.get("dispenseRequest") or {}).get("performer")
     patient = await work.get(Ref("Patient", record.person.removeprefix("Patient/")))
     practices = strict.decode(patient.body or b"{}").get("generalPractitioner", ()) if patient is not None else ()
     for owner in [o for o in (performer, *[o for several in await key_workers(work, record.person) for o in several], *practices) if isinstance(o, dict) and named_by(o)]:

@@ -55,8 +55,8 @@ def asked_by(demo: Gateway, text: str) -> str:
 def test_a_yes_to_what_the_page_did_not_show_is_refused(demo: Gateway) -> None:
     about = {"subject": {"reference": f"Patient/{demo.patient}"}}
 
-    def ordered(how: str) -> None:
-        stay = {"resourceType": "Encounter", "status": "finished", "class": {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "IMP"}, **about}
+    def ordered(how: str, where: str = "IMP") -> None:
+        stay = {"resourceType": "Encounter", "status": "finished", "class": {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": where}, **about}
         morphine = {
             "resourceType": "MedicationRequest", "status": "active", "intent": "order", "medicationCodeableConcept": {"text": "Oramorph 10 mg"}, "authoredOn": "2026-11-20",
             "dosageInstruction": [{"text": how}], **about,
@@ -65,8 +65,9 @@ def test_a_yes_to_what_the_page_did_not_show_is_refused(demo: Gateway) -> None:
         assert demo.call("hospital", "POST", "", body={"resourceType": "Bundle", "type": "transaction", "entry": entries}).status_code == 200
 
     v = as_(demo, "patient")
-    ordered("One at night")
+    ordered("One at night", "VR")
     v.get("/my-plan")
+    assert "What was prescribed says otherwise of a medicine" in v.words() and "Said by A computer system, Example General Hospital" in v.words()
     assert "Taken now One at night" in v.words() and "Whoever sees your medicines in the plan will see this too" in v.words()
     (task,) = [t["resource"] for t in demo.get("patient", f"Task?patient={demo.patient}&code=change-medicine&status=requested").json()["entry"]]
     path = f"/my-plan/tasks/{task['id']}/answer"

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from ... import gate
 from ...around import answering
 from ...domain import medicine_changes
 from ...domain.bundle import instant
@@ -17,9 +18,11 @@ from ...domain.mapping.names import own_identifier
 from ...domain.medicine_changes import Asked
 from ...domain.medicines import Told, concept_of, doses, period, why_of
 from ...domain.referrals import OVER, reason_of
+from ...domain.types import Ref
 from ...domain.vocabulary import CHANGE_MEDICINE, TASK_SYSTEM
 from ...domain.written_down import coded
 from ...gate import Context
+from .changes import by_whom
 from .names import bodies, called, names
 from .plan_items import span
 from .plan_more import as_told
@@ -139,15 +142,30 @@ async def _of_medicines(ctx: Context, task: dict[str, Any], about: Asked | None,
         return "\n\n".join("\n".join(t for t in (name if len(called_so) > 1 else "", as_told(told)) if t) for told, name in found)
 
     more = [
-        (_("Medicines"), called_so[0] if called_so else ""), (_("The plan says"), says(mine)), (_("The record says otherwise"), says(order)), (_("Why not"), reason_of(task)),
+        (_("Medicines"), called_so[0] if called_so else ""), (_("The plan says"), says(mine)), (_("The record says otherwise"), says(order)), (_("Said by"), await _said_by(ctx, about.order)), (_("Why not"), reason_of(task)),
     ]  # fmt: skip
     states = {"completed": (_("It was looked at") if about.look else _("The plan was changed"), "green"), "rejected": (_("The plan stays as it is"), "grey")}
     state, colour = states.get(str(task.get("status")), (said["state"], said["colour"]))
-    asked = _("A discharge from hospital says otherwise of a medicine than the plan. Look at both, and say whether the plan is to be changed.")
-    if about.look:
-        asked = _("A discharge from hospital says something of a medicine, and it cannot be told what of the plan it means. Look at all of it, and change the plan yourself.")
     lines = [{"label": label, "text": text} for label, text in more if text]
-    return {**said, "medicine": True, "look": about.look, "seen": await answering.shown(ctx, task, about), "text": asked, "state": state, "colour": colour, "lines": [*lines, *said["lines"]], "mine": answering.asks(ctx, task, about) and bool(said["answers"])}
+    return {**said, "medicine": True, "look": about.look, "seen": await answering.shown(ctx, task, about), "text": _asking(task, about), "state": state, "colour": colour, "lines": [*lines, *said["lines"]], "mine": answering.asks(ctx, task, about) and bool(said["answers"])}
+
+
+def _asking(task: dict[str, Any], about: Asked) -> str:
+    if task.get("description") in (medicine_changes.PRESCRIBED, medicine_changes.LOOK_AT_PRESCRIBED):
+        if about.look:
+            return _("What was prescribed says something of a medicine, and it cannot be told what of the plan it means. Look at all of it, and change the plan yourself.")
+        return _("What was prescribed says otherwise of a medicine than the plan. Look at both, and say whether the plan is to be changed.")
+    if about.look:
+        return _("A discharge from hospital says something of a medicine, and it cannot be told what of the plan it means. Look at all of it, and change the plan yourself.")
+    return _("A discharge from hospital says otherwise of a medicine than the plan. Look at both, and say whether the plan is to be changed.")
+
+
+async def _said_by(ctx: Context, ref: str) -> str:
+    """Who wrote it here, and of which organisation; "" for what this reader does not see."""
+    type, _sep, id = ref.partition("/")
+    hands = await gate.last_written(ctx, [Ref(type, id)] if id else [])
+    known = await names(ctx, {who for h in hands.values() for who in (h.user, h.organisation)})
+    return ", ".join(t for h in hands.values() for t in by_whom(h, known) if t)
 
 
 async def _medicine(ctx: Context, ref: str) -> list[tuple[Told, str]]:
