@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from fhir_gateway import gate, plans
+from fhir_gateway.domain import strict
 from fhir_gateway.domain.problem import Problem
 
 from .conftest import Gateway
@@ -53,6 +54,21 @@ async def test_two_of_one_family_without_a_date_of_birth_are_told_apart_by_their
     with pytest.raises(Problem) as refused:
         await plans.save(place.hospital, plan({"id": "7", "name": {"family": "Khan", "given": ["Bea"]}}, "Hers", id="p-1"))
     assert refused.value.kind == "conflict"
+
+
+async def test_whoever_leaves_out_what_only_bears_the_id_of_another_is_told_that_it_stays(place: Place) -> None:
+    saved = await plans.save(place.hospital, plan(KHAN, "To walk", id="p-1", medicines=[{"id": "m-1", "text": "Aspirin", "how": "One a day"}]))
+    me = place.patient(str(saved.patient))
+    (aspirin,) = [strict.decode(e.body or b"{}") for e in (await gate.search(me, "MedicationStatement", [])).entries]
+    twin = {k: v for k, v in aspirin.items() if k not in ("id", "meta")} | {"medicationCodeableConcept": {"text": "Vitamin D"}}
+    ref = (await gate.create(place.hospital, "MedicationStatement", strict.dump(twin))).ref
+    read = await plans.load(me, str(saved.patient))
+    assert len(read["medicines"]) == 2 and (await plans.save(me, read)).pending == []
+    without = {**read, "medicines": [m for m in read["medicines"] if m["text"] == "Aspirin"]}
+    done = await plans.save(me, without)
+    assert done.written == 0 and any(f"{ref} stays" in p for p in done.pending), "200 said nothing of it"
+    await gate.remove(me, ref, if_match=1)
+    assert await plans.load(me, str(saved.patient)) == without and (await plans.save(me, without)).pending == []
 
 
 def test_a_list_says_of_each_whom_it_is_about(demo: Gateway, tmp_path: Path) -> None:

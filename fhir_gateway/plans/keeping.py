@@ -88,12 +88,14 @@ async def save(ctx: Context, plan: Mapping[str, Any], *, dry_run: bool = False, 
     of_one_kind(mapped.entries, here, held)
     steps, unchanged = _steps(mapped, here, held, patient, read, own_file=ctx.actor.kind == "system")
     gone: list[Held] = []
+    stay: list[str] = []
     if read is not None:
         steps, untouched = _without_made_up(steps, mapped, read.entries)
         unchanged += untouched
         gone = _gone(mapped, here, held, read)
+        stay = _stay(respelt(dict(plan), read.plan), held, read) if not keeps or if_match is not None else []
     entries = [*({"request": {"method": "DELETE", "url": h.ref, "ifMatch": f'W/"{h.version}"'}} for h in gone), *steps]
-    pending = _waiting(held)
+    pending = [*_waiting(held), *stay]
     unmapped = [row for row in mapped.dry if "plan-unmapped" in row["to"]]
     if dry_run or not entries:
         if keeps and patient is not None and not dry_run:
@@ -200,19 +202,20 @@ class Reading:
     plan: Mapping[str, Any]
     entries: Mapping[str, Entry]
     placed: Mapping[Own, str]
+    things: Mapping[str, tuple[str, Mapping[str, Any]]]  # which thing of the plan each resource is
 
 
 async def _reading(ctx: Context, patient: str) -> Reading | None:
     """None where they read no plan."""
     try:
         found = await record(ctx, patient)
-        plan = mapping.from_fhir(found, load_tables(), main=await gate.main_plan_of(ctx, f"Patient/{patient}"))
-        entries = mapping.to_fhir(checked(plan), load_tables()).entries
+        made = mapping.read(found, load_tables(), homeless=False, main=await gate.main_plan_of(ctx, f"Patient/{patient}"))
+        entries = mapping.to_fhir(checked(made.plan), load_tables()).entries
     except Problem as p:
         if p.kind not in ("not-found", "invalid"):
             raise
         return None
-    return Reading(plan, {e.full_url: e for e in entries}, placed(found, entries))
+    return Reading(made.plan, {e.full_url: e for e in entries}, placed(found, entries), made.became)
 
 
 def _without_made_up(
@@ -290,6 +293,18 @@ def _gone(mapped: Mapped, here: Mapping[str, Held], held: Mapping[Ref, Held], re
     return [
         h for ref, h in held.items()
         if h.own and h.own[1].startswith(main[1] + "/") and h.own[0] != "person" and h.ref not in now and (ref.id in parts if by_place(h.own) else h.own in had and ours[h.own] is h)
+    ]  # fmt: skip
+
+
+def _stay(plan: Mapping[str, Any], held: Mapping[Ref, Held], read: Reading) -> list[str]:
+    """What this writer was shown and leaves out, and stays, for it only bears the id of a thing of the plan: in words, with its name here."""
+    ours, said = bearers(held), {dump(item) for items in plan.values() if isinstance(items, list) for item in items}
+    shown = {id(item) for items in read.plan.values() if isinstance(items, list) for item in items}
+    left = [h for h in held.values() if h.own and not by_place(h.own) and ours[h.own] is not h and h.ref in read.things]
+    things = [(h.ref, read.things[h.ref][1]) for h in left]
+    return [
+        f"Something else here is called `{thing.get('id')}`, too, and is not of this plan: {ref} stays until it is deleted by that name."
+        for ref, thing in things if id(thing) in shown and dump(thing) not in said
     ]  # fmt: skip
 
 
