@@ -36,7 +36,7 @@ OTHER: dict[str, Any] = {
     "goals": [{"id": "g", "text": "Walk to the pond", "status": "in progress"}],
     "medicines": [{"id": "m1", "text": "Warfarin 3 mg", "status": "taking", "how": "At six in the evening"}, {"id": "m2", "text": "Diazepam 2 mg", "status": "stopped"}],
     "contingency": [
-        {"id": "k1", "name": "If I bleed", "status": "active", "what_should_happen": ["Ring the clot clinic"], "who_to_contact": ["t1"]},
+        {"id": "k-fall", "name": "If I bleed", "status": "active", "what_should_happen": ["Ring the clot clinic"], "who_to_contact": ["t1"]},
         {"id": "k2", "name": "An old draft of that", "status": "draft", "what_should_happen": ["Nobody knows yet"]},
     ],
     "team": [{"id": "t1", "name": "Nia Clot", "role": "Nurse", "phone": "01632 960777"}],
@@ -205,7 +205,9 @@ def test_the_person_reads_of_each_record_in_the_other(two: Two) -> None:
     said = v.words()
     for there in ("Latex gloves", "Bleeds easily", "If I bleed", "Warfarin 3 mg", "In another record about me", MINE):
         assert there in said, there
+    assert re.findall(r'"/my-plan/edit/CarePlan/[^"]+">Change this<span[^>]*>: ([^<]+)', v.page) == ["If I fall or cannot get up"], "each calls its own k-fall, and is changed where it is"
     v.get(f"/my-plan?record={two.other}")
+    assert re.findall(r'"/my-plan/edit/CarePlan/[^"]+">Change this<span[^>]*>: ([^<]+)', v.page)[0] == "If I bleed"
     other = v.words()
     assert re.search("Penicillin Dangerous In another record about me", other) and re.search("Latex gloves Dangerous How dangerous", other)
     v.http.close()

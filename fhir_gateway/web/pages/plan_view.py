@@ -145,10 +145,10 @@ class Elsewhere:
 
 
 def from_elsewhere(plan: dict[str, Any], today: date, *, own: bool, medicines: Sequence[dict[str, Any]] = ()) -> Elsewhere:
-    """Of the plan of another record, and of the medicines beside it there."""
+    """Of the plan of another record, and of the medicines beside it there. An id that a crisis plan has there means another one here."""
     name, where = _namer(plan, own), elsewhere(own)
     return Elsewhere(
-        tuple({**c, "where": where} for c in _crises(plan, name, today) if c["in_force"]),
+        tuple({**c, "id": "", "where": where} for c in _crises(plan, name, today) if c["in_force"]),
         more.taken_elsewhere(list_of(plan, "medicines"), name, medicines, today, where),
     )
 
