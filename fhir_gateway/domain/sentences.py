@@ -43,6 +43,7 @@ from .written_down import (
     spaced,
     standing,
     texts,
+    with_number,
 )
 
 Plan = Mapping[str, Any]
@@ -197,7 +198,7 @@ class Sentences:
         meant = next((m for k in ("team", "contacts") for m in objects(self.plan.get(k)) if m.get("id") == id), an_object(None))
         if has_left(meant, self.today):
             return self.say("{name}: not to be contacted any more").format(name=self.name(id))
-        return f"{self.name(id)}, {meant['phone']}" if meant.get("phone") else self.name(id)
+        return with_number(self.name(id), str(meant["phone"])) if meant.get("phone") else self.name(id)
 
     def need(self, n: Mapping[str, Any]) -> Thing:
         return Thing(

@@ -98,6 +98,12 @@ def right_to_left(text: str) -> bool:
     return next((unicodedata.bidirectional(c) in RIGHT_TO_LEFT for c in text if unicodedata.bidirectional(c) in ("L", *RIGHT_TO_LEFT)), False)
 
 
+def with_number(words: str, number: str) -> str:
+    """A name and its telephone number, which is read from left to right: in words that run from right to left its parts would change places, so it stands in an isolate there."""
+    runs = any(unicodedata.bidirectional(c) in RIGHT_TO_LEFT for c in words)
+    return f"{words}, \u2066{number}\u2069" if runs else f"{words}, {number}"
+
+
 def flat(value: Any) -> str:
     """Whatever is there as lines of text; ids, and what ends in nothing, are left out."""
     if isinstance(value, Mapping):
@@ -107,4 +113,4 @@ def flat(value: Any) -> str:
     return "" if value is None or isinstance(value, bool) else str(value)
 
 
-__all__ = ["STATES", "UNSAID", "Row", "Say", "Thing", "an_object", "as_written", "coded", "cut", "flat", "in_words", "lists_of", "objects", "over", "right_to_left", "rows_of", "spaced", "standing", "texts"]
+__all__ = ["STATES", "UNSAID", "Row", "Say", "Thing", "an_object", "as_written", "coded", "cut", "flat", "in_words", "lists_of", "objects", "over", "right_to_left", "rows_of", "spaced", "standing", "texts", "with_number"]

@@ -14,7 +14,7 @@ from ...domain.in_force import team as team_of
 from ...domain.medicines import forbidden_again
 from ...domain.sentences import language_name
 from ...domain.told_by_others import Told
-from ...domain.written_down import standing
+from ...domain.written_down import standing, with_number
 from ...plans import Others
 from . import plan_more as more
 from .languages import locale
@@ -276,7 +276,8 @@ def _reached(m: dict[str, Any], name: Callable[[Any], str], today: date) -> str:
     """Whom a crisis plan says to contact, with the number; of somebody who has left, that."""
     if has_left(m, today):
         return _("{name}: not to be contacted any more").format(name=name(m.get("id")))
-    return ", ".join(t for t in (name(m.get("id")), str(m.get("phone") or "")) if t)
+    called, number = name(m.get("id")), str(m.get("phone") or "")
+    return with_number(called, number) if called and number else called or number
 
 
 def _crisis(c: dict[str, Any], name: Callable[[Any], str], reached: Mapping[str, str]) -> dict[str, Any]:
