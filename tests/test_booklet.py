@@ -83,6 +83,27 @@ def test_allergies_and_medicines_come_from_the_record() -> None:
     assert [(t.text, t.state) for t in medicines.things] == [("Ibuprofen", ""), ("Paracetamol", ""), ("Ibuprofen", "Stopped")], "that a hospital stopped it is told beside what the plan says"
 
 
+ORDERED: dict[str, Any] = {"resourceType": "MedicationRequest", "status": "active", "medicationReference": {"reference": "Medication/m1"}, "dosageInstruction": [{"text": "One twice a day"}]}
+APIXABAN = {"resourceType": "Medication", "id": "m1", "code": {"text": "Apixaban 5 mg"}}
+
+
+def test_a_medicine_that_an_order_names_by_its_medication_is_called_so_and_compared_with_the_plan() -> None:
+    def things(plan: dict[str, Any], record: list[dict[str, Any]]) -> list[Any]:
+        return [t for s in booklet(plan, record).sections if s.key == "medicines" for t in s.things]
+
+    inside = {**ORDERED, "medicationReference": {"reference": "#m1"}, "contained": [APIXABAN]}
+    for record in ([ORDERED, APIXABAN], [inside], [{**ORDERED, "medicationReference": {"reference": "Medication/m1/_history/2"}}, APIXABAN]):
+        assert [t.text for t in things(PLAN, record)] == ["Apixaban 5 mg"]
+    (_taken, thing) = things({**PLAN, "medicines": [{"text": "Apixaban 5 mg", "status": "stopped"}]}, [ORDERED, APIXABAN])
+    assert thing.rows[0].label == "The record says otherwise"
+    assert basis(PLAN, [ORDERED, APIXABAN]) != basis(PLAN, [ORDERED, {**APIXABAN, "code": {"text": "Apixaban 2.5 mg"}}]), "the paper would be other"
+
+
+def test_a_number_beside_a_name_that_runs_from_right_to_left_is_read_in_its_own_order() -> None:
+    urdu = json.loads(json.dumps(PLAN).replace("Leila Example", "لیلیٰ"))
+    assert "لیلیٰ (daughter), \u206607700 900019\u2069" in words(booklet(urdu, [])), "else a phone reads 900019 07700"
+
+
 def test_an_id_that_leads_to_nobody_the_reader_sees_is_somebody() -> None:
     hidden = {**PLAN, "team": []}
     said = words(booklet(hidden, [], own=False))

@@ -149,6 +149,13 @@ def test_what_is_over_or_never_was_says_so() -> None:
     assert "Pulse: 71 /min" in measured and "2026-10-01" in measured
 
 
+def test_a_medicine_that_an_order_names_by_its_medication_is_called_so() -> None:
+    order = {"resourceType": "MedicationRequest", "id": "r1", "status": "active", "intent": "order", "medicationReference": {"reference": "Medication/d1"}}
+    drug = {"resourceType": "Medication", "id": "d1", "code": {"text": "Apixaban 5 mg"}}
+    (medicines,) = [s for s in composed(resources(PLAN, [*RECORD, order, drug]))["section"] if s["title"] == "Medicines"]
+    assert "Apixaban 5 mg" in medicines["text"]["div"] and "not described" not in medicines["text"]["div"]
+
+
 @pytest.mark.parametrize("text", ["<script>alert(1)</script>", "a & b < c", '"><img src=x onerror=y>', "]]>", "میرے خاندان کے لیے کھانا", "line\nline", "x￾y"])
 def test_what_a_person_typed_is_text_and_never_markup(text: str) -> None:
     goal = {"resourceType": "Goal", "id": "odd", "lifecycleStatus": "active", "description": {"text": text}}

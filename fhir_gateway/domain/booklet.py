@@ -17,7 +17,7 @@ from .alerts import flag_stands
 from .in_force import crisis_plans, in_force, team, title
 from .joined import Other, believed, counting, lasting
 from .mapping.names import own_identifier
-from .medicines import OVER, by_name, of_record, otherwise, taken, told, told_by_record
+from .medicines import OVER, by_name, in_names, of_record, otherwise, taken, told, told_by_record
 from .sentences import ABOUT, NOT_PRINTED, Plan, Record, Say, Sentences
 from .told_by_others import findings, is_of_others, problems
 from .written_down import Row, Thing, an_object, objects, over, right_to_left, rows_of, texts
@@ -54,7 +54,7 @@ def basis(plan: Plan, record: Record, others: Sequence[Other] = ()) -> str:
 
 
 def _content(plan: Plan, record: Record) -> bytes:
-    more = sorted(strict.dump(_bare(r)) for r in record if r.get("resourceType") in ALSO or is_of_others(r))
+    more = sorted(strict.dump(_bare(r)) for r in in_names(record) if r.get("resourceType") in ALSO or is_of_others(r))
     kept = {k: v for k, v in plan.items() if k not in NOT_PRINTED}
     return strict.dump(_sorted(kept)) + b"".join(more)
 
@@ -149,7 +149,7 @@ class _Making(Sentences):
 
     def listed(self) -> list[Thing]:
         """Medicines by the plan, and what else the record has."""
-        listed = of_record(self.record)
+        listed = of_record(in_names(self.record))
         says = by_name(told_by_record(r, self.say, self.today) for r in listed if own_identifier(r) is None)
         things = [self.medicine(m, otherwise(told(m, self.today), says)) for m in objects(self.plan.get("medicines")) if taken(m) != "a mistake"]
         by_status = [self.medicine({k: v for k, v in m.items() if k != "change"}) for m in objects(self.plan.get("medicines"))]

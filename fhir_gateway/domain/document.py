@@ -22,6 +22,7 @@ from .medicines import (
     by_name,
     doses,
     forbidden,
+    in_names,
     is_not_to_be,
     of_record,
     otherwise,
@@ -242,6 +243,7 @@ def _section(part: Part, refs: Sequence[Ref], base: str, things: Sequence[Thing]
 
 def _in_sentences(resources: Resources, read: Read, sentences: Sentences, joined: Mapping[Ref, Read], today: date) -> Callable[[Ref], Thing]:
     """Says each resource by the record that it is of: who is meant, and what else that record has of a medicine, is read there alone."""
+    resources = dict(zip(resources, in_names(resources.values()), strict=True))
     records = {id(r): _beside([b for ref, b in resources.items() if joined.get(ref, read) is r], today) for r in (read, *joined.values())}
     spoken = {id(r): replace(sentences, plan=r.plan) for r in joined.values()}
 

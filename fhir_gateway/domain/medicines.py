@@ -131,6 +131,18 @@ def named_inside(resource: Mapping[str, Any]) -> dict[str, Any]:
     return {**resource, "medicationCodeableConcept": concept} if concept and not resource.get("medicationCodeableConcept") else dict(resource)
 
 
+def in_names(resources: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """All of these, each MedicationStatement and MedicationRequest with what its Medication is called, contained or one of these: a hospital names what it orders so."""
+    every = list(resources)
+    beside = {f"Medication/{r.get('id')}": r for r in every if r.get("resourceType") == "Medication"}
+
+    def named(r: Mapping[str, Any]) -> Mapping[str, Any]:
+        there = beside.get(str(an_object(r.get("medicationReference")).get("reference", "")).partition("/_history/")[0])
+        return {**r, "medicationCodeableConcept": there["code"]} if there and there.get("code") and not concept_of(r) else named_inside(r)
+
+    return [named(r) if r.get("resourceType") in RESOURCES else r for r in every]
+
+
 def _names(called: Any, codes: Iterable[Mapping[str, Any]]) -> frozenset[str]:
     words = _bare(called)
     return frozenset([*([words] if words else []), *(f"{c['system']}|{c['code']}" for c in codes if c.get("system") and c.get("code"))])
