@@ -28,5 +28,8 @@ def test_no_two_buttons_are_called_the_same_and_nothing_is_asked_of_what_is_as_b
             assert len(called) == len(set(called)) and all(":" in b for b in called), called
             assert not any("Paracetamol" in b or "A discharge from hospital" in b for b in called), called
             seen += len(called)
+        headings = [" ".join(re.sub(r"<[^>]+>", " ", h).split()) for h in re.findall(r"<h3[^>]*>(.*?)</h3>", v.page, re.S)]
+        asked = [h for h in headings if h.startswith("A discharge from hospital")]
+        assert asked and len(asked) == len(set(asked)), "who goes from heading to heading hears which medicine"
         v.http.close()
     assert seen >= 4
