@@ -73,10 +73,14 @@ def test_a_yes_to_what_the_page_did_not_show_is_refused(demo: Gateway) -> None:
     path = f"/my-plan/tasks/{task['id']}/answer"
     shown = v.fields(path)
     ordered("TEN at night")
-    answer = v.http.post(path, data={**shown, "what": "yes"})
+    answer = v._seen(v.http.post(path, data={**shown, "what": "yes"}))
+    assert f'href="#answer-{task["id"]}">This was changed meanwhile' in v.page and f'id="answer-{task["id"]}"' in v.page and "Taken now TEN at night" in v.words(), "it is looked at again at once"
+    v._seen(v.http.post(path, data={**shown, "what": "decline", "words": "I sleep well"}))
+    assert "What you wrote is here. Copy it if you need it. I sleep well" in v.words()
     assert answer.status_code == 412 and "at night" not in demo.get("patient", f"MedicationStatement?patient={demo.patient}").text
     v.get("/my-plan")
-    assert "Taken now TEN at night" in v.words()
+    assert v.send(path, what="decline", words=" ").status_code == 400 and v.page.index("There is something to put right") < v.page.index("<h1") and f'href="#words-decline-{task["id"]}"' in v.page, "not far below alone"
+    assert "y" * 2001 in v.send(path, what="decline", words="y" * 2001).text
     v.send(path, what="decline", words="It was one")
     assert "The plan stays as it is" in v.words()
 
@@ -116,7 +120,8 @@ def test_a_task_is_declined_with_a_reason_that_whoever_asked_reads(demo: Gateway
     said = asked_by(demo, "A choir for her")
     assert "Declined" in said and "Why not <b>No choir</b> & no hall" in said
     for what in ("decline", "done", "note", "accept"):
-        assert "We could not find that page" in send(rosa, task, what, "again"), "who said no sees no more of it"
+        said = send(rosa, task, what, "again")
+        assert "This was answered already, or it is not for you any more." in said and "A choir" not in said and "again" in said, "who said no sees no more of it, and keeps their own words"
 
 
 def test_a_task_is_accepted_noted_and_done(demo: Gateway, rosa: Visitor) -> None:

@@ -36,8 +36,9 @@ KEPT = {"organisation", "mine", "who", "what", *(f"{end}-{part}" for end in ("fr
 MOST_READ = 5_000  # rows read to fill one page under a narrow filter; then the page offers to go on
 
 
-async def my_plan(pages: Pages, request: Request, ctx: Context, errors: Mapping[str, str] | None = None) -> Response:
-    """The person's own plan, whole; of a merged record of theirs by `record`, its id. Without it the one that they go on with."""
+async def my_plan(pages: Pages, request: Request, ctx: Context, errors: Mapping[str, str] | None = None, status: int = 400, unsent: str = "") -> Response:
+    """The person's own plan, whole; of a merged record of theirs by `record`, its id. Without it the one that they go on with. `errors`: what was wrong with what came
+    (with this `status`), `unsent`: what was typed and has no place on the page any more."""
     shown = request.query_params.get("record") or (await gate.record_to_open(ctx, f"Patient/{own_id(ctx)}")).removeprefix("Patient/")
     if shown != own_id(ctx) and f"Patient/{shown}" not in ctx.records:
         raise not_found()
@@ -60,6 +61,7 @@ async def my_plan(pages: Pages, request: Request, ctx: Context, errors: Mapping[
     return await show(
         pages, request, "my_plan.html", ctx=ctx, plan=view, own=True, empty=empty, asks=asks, tasks=asked, refs=refs, alerts=first, joined=more, others=others,
         drafts=await volunteers.waiting(ctx, shown), clashes=await versions.waiting(ctx, f"Patient/{shown}"), errors=errors or {}, done=request.query_params.get("done", ""),
+        status=status if errors else 200, unsent=unsent, typed=str(request.state.form.get("words", "")) if errors else "",
         edits=await editing.links(ctx, mine), edit_base="/my-plan/edit", reviews=await reviews.due_for(ctx, mine.record),
     )  # fmt: skip
 

@@ -31,9 +31,11 @@ ID = re.compile(r"[A-Za-z0-9\-.]{1,64}\Z")
 PEOPLE = 50
 DONE = {"accepted", "emergency-over", "claim-over", "chosen", "plans", "decline", "done", "note", "drafted"}
 ANSWER = ("what", "words", "seen")
+OLD = ("stale", "conflict", "not-found", "gone")  # an answer from a page that says what is not so any more
+LONGEST_ANSWER = 5_000
 
 
-async def team(pages: Pages, request: Request, ctx: Context, errors: dict[str, str] | None = None) -> Response:
+async def team(pages: Pages, request: Request, ctx: Context, errors: dict[str, str] | None = None, status: int = 400, unsent: str = "") -> Response:
     """People this worker may see, a page at a time or by name, and first of all tasks that wait for them."""
     named, later = request.query_params.get("name", "")[:80].strip(), request.query_params.get("page")
     words = [w for w in map(literal, named.split()[:LONGEST]) if w]
@@ -47,8 +49,9 @@ async def team(pages: Pages, request: Request, ctx: Context, errors: dict[str, s
         request,
         "team.html",
         ctx=ctx,
-        status=400 if errors else 200,
+        status=status if errors else 200,
         errors=errors or {},
+        unsent=unsent,
         typed=str(request.state.form.get("words", "")) if errors else "",
         asked=await tasks.asked_by_me(ctx) if first and ctx.actor.kind == "professional" else [],
         people=people,
@@ -93,12 +96,16 @@ async def answer(pages: Pages, request: Request, ctx: Context) -> Response:
     try:
         did = await answering.answer(ctx, id, what, words, str(form.get("seen", "")))
     except Problem as p:
+        back = my_plan if ctx.actor.kind == "patient" else team
+        if p.kind in OLD:
+            said = {f"answer-{id}": _("This was changed meanwhile, so nothing was saved. Look at what it says now, and answer again.")} if p.kind == "stale" else {}
+            over = {"maincontent": _("This was answered already, or it is not for you any more. Nothing was saved.")}
+            return await back(pages, request, ctx, said or over, p.status, words.strip()[:LONGEST_ANSWER])
         if p.where != "words":
             raise
         wrong = _("Write less: 2,000 characters at most.") if words.strip() else _("Write something first.")
-        said = _("Say why, so that whoever asked can look for something else.") if what == "decline" and not words.strip() else wrong
-        wrongs = {f"words-{what}-{id}": said}
-        return await (my_plan(pages, request, ctx, wrongs) if ctx.actor.kind == "patient" else team(pages, request, ctx, wrongs))
+        why = _("Say why, so that whoever asked can look for something else.") if what == "decline" and not words.strip() else wrong
+        return await back(pages, request, ctx, {f"words-{what}-{id}": why})
     if chosen:
         return go("/my-plan?done=chosen" if ctx.actor.kind == "patient" else "/team?done=chosen")
     return go(f"/team?done={'drafted' if did == 'drafted' else {'accept': 'accepted'}.get(what, what)}")
