@@ -46,6 +46,7 @@ class Reader:
         """Nothing sticks out sideways, axe is content, the content policy was not broken; a picture is kept."""
         from axe_playwright_python.sync_playwright import Axe
 
+        self.page.wait_for_load_state()  # after a press the page may be there before its style
         self.page.screenshot(path=str(self.pictures / f"{name}-{self.width}.png"), full_page=True)
         if self.scripts:
             wide = self.page.evaluate("document.documentElement.scrollWidth")

@@ -160,3 +160,13 @@ def test_my_plan_in_other_languages_reads_from_its_own_side(chromium: Any, waiti
     assert goal.evaluate("e => getComputedStyle(e).unicodeBidi") in ("plaintext", "isolate", "isolate-override"), "what people wrote keeps its own direction"
     arrow = r.page.locator("details:not([open]) > summary").first.evaluate("e => getComputedStyle(e, '::before').clipPath")
     assert arrow.startswith("polygon(0px 0px" if way == "ltr" else "polygon(100% 0px"), "the arrow of a fold points where reading goes"
+    if width == 320:
+        assert points(r.page.locator(".nhsuk-header__menu-toggle"), "::after") == [0, 1], "the menu opens downwards"
+    r.page.goto(f"{waiting.base}/my-plan/print")
+    assert points(r.page.locator(".nhsuk-back-link"), "::before") == ([-1, 0] if way == "ltr" else [1, 0]), "back is where reading comes from"
+
+
+def points(at: Any, part: str) -> list[int]:
+    """Where an arrow that is drawn as the upper right corner of a square points: to the right 1, 0; downwards 0, 1."""
+    script = "(e, p) => { const m = new DOMMatrix(getComputedStyle(e, p).transform); return [Math.round((m.a - m.c) / Math.SQRT2), Math.round((m.b - m.d) / Math.SQRT2)]; }"
+    return list(at.evaluate(script, part))
