@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +15,7 @@ from .. import reading
 
 ROOT = Path(__file__).parent.parent.parent
 TEMPLATES = ROOT / "fhir_gateway" / "web" / "templates"
+FORMS = sorted((ROOT / "profiles").glob("Questionnaire-*.json"))
 SIXTH = 7.0  # below it: grade 6, whose pupils are eleven
 LABEL = 8  # fewer words are a label, whose grade says more of one long word than of the text
 AS_IT_IS = {
@@ -54,6 +56,12 @@ def test_every_sentence_of_a_page_is_read_with_ease_at_eleven_or_has_a_reason() 
     assert len(texts) > 1_500
     assert {t: g for t, g in hard.items() if t not in AS_IT_IS} == {}, "say it in two sentences, or in shorter words"
     assert set(AS_IT_IS) <= set(hard), "what is not hard any more needs no reason"
+
+
+@pytest.mark.parametrize("form", FORMS, ids=[f.stem for f in FORMS])
+def test_what_a_published_form_says_of_itself_is_read_with_ease_too(form: Path) -> None:
+    said = json.loads(form.read_text())
+    assert reading.grade([said["description"]]) < SIXTH and not re.search("answers become|Observation|[Pp]erson", said["description"]), "what becomes of it is its purpose, which no page shows"
 
 
 @pytest.mark.parametrize("page", sorted(str(f.relative_to(TEMPLATES)) for f in TEMPLATES.rglob("*.html")))
