@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 WEB = ROOT / "fhir_gateway" / "web"
 PAPER = (  # a plan on paper: its page, and its parts
     (ROOT / "fhir_gateway" / "around", [("templates/**.html", "jinja2.ext:babel_extract")], {"_": None}),
-    (ROOT / "fhir_gateway" / "domain", [("booklet.py", "python"), ("sentences.py", "python"), ("medicines.py", "python"), ("told_by_others.py", "python")], {"say": None}),
+    (ROOT / "fhir_gateway" / "domain", [("booklet.py", "python"), ("sentences.py", "python"), ("medicines.py", "python"), ("told_by_others.py", "python"), ("plans_of_others.py", "python")], {"say": None}),
 )
 LANGUAGES = {"cy": "cy_GB", "ur": "ur"}
 DAY = datetime(2026, 11, 26, tzinfo=UTC)  # always the same, so that only what changes is changed

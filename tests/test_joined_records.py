@@ -57,6 +57,9 @@ class Two:
         self.latex = self.make({"resourceType": "AllergyIntolerance", **ACTIVE, **CONFIRMED, "criticality": "high", "code": {"text": "Latex gloves"}})
         self.none = self.make(NONE)
         self.flag = self.make({"resourceType": "Flag", "status": "active", "code": {"text": "Bleeds easily"}})
+        crisis = {"resourceType": "CarePlan", "intent": "plan", "category": [{"coding": [{"system": SNOMED, "code": "736253002"}]}]}
+        self.make({**crisis, "status": "active", "title": "The ward's own crisis plan", "activity": [{"detail": {"status": "scheduled", "description": "Ring the night nurse"}}]})
+        self.make({**crisis, "status": "revoked", "title": "What the ward has given up"})
 
     def make(self, body: dict[str, Any], patient: str = "", by: str = "hospital") -> str:
         whose = "patient" if body["resourceType"] == "AllergyIntolerance" else "subject"
@@ -131,7 +134,7 @@ def asha(two: Two, *types: str, **more: Any) -> dict[str, Any]:
 
 
 SAID = "No known allergies. Somebody wrote this down"
-EVERYTHING = ("Latex gloves", "Bleeds easily", "If I bleed", "Ring the clot clinic", "01632 960777", "Warfarin 3 mg", THERE, BOOKS)
+EVERYTHING = ("Latex gloves", "Bleeds easily", "If I bleed", "Ring the clot clinic", "01632 960777", "Warfarin 3 mg", "The ward's own crisis plan", "Ring the night nurse", THERE, BOOKS)
 
 
 def lacks(said: str, *words: str) -> bool:
@@ -145,7 +148,7 @@ def test_each_screen_has_the_alerts_medicines_and_crisis_plans_of_the_other_reco
             wanted = [w for w in EVERYTHING if w not in ("Warfarin 3 mg",) or name != "one screen"]
             assert [w for w in wanted if w not in said] == [], name
             assert said.index("If I fall or cannot get up") < said.index("If I bleed"), "the own first"
-            assert "Penicillin" in said and lacks(said, "Walk to the pond", "An old draft of that", "From the other ward", "No known allerg"), name
+            assert "Penicillin" in said and lacks(said, "Walk to the pond", "An old draft of that", "What the ward has given up", "From the other ward", "No known allerg"), name
             assert name == "document" or "Diazepam" not in said, "what is over there is not listed here"
             assert re.search(rf"Latex gloves (\(dangerous\)|Dangerous) (Where it is written )?{THERE}", said) and not re.search(rf"Penicillin (\(dangerous\)|Dangerous) (Where it is written )?{THERE}", said), name
         document = two.document("gp")
@@ -164,7 +167,7 @@ def test_only_what_this_reader_may_see_of_it_is_there(two: Two, gp: Visitor) -> 
     try:
         for name, said in two.screens(gp, "gp").items():
             assert "Latex gloves" in said and THERE in said and BOOKS in said, name
-            assert lacks(said, "Bleeds easily", "If I bleed", "Warfarin", "clot clinic"), name
+            assert lacks(said, "Bleeds easily", "If I bleed", "Warfarin", "clot clinic", "own crisis plan"), name
     finally:
         end(two.demo, given)
 

@@ -7,7 +7,7 @@ questionnaires are not printed: they are other by tomorrow. docs/printing.md
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from hashlib import sha256
 from typing import Any, Final
@@ -18,8 +18,9 @@ from .in_force import crisis_plans, in_force, team, title
 from .joined import Other, believed, counting, lasting
 from .mapping.names import own_identifier
 from .medicines import OVER, by_name, in_names, of_record, otherwise, taken, told, told_by_record
+from .plans_of_others import Beside, beside, is_plan_of_others
 from .sentences import ABOUT, NOT_PRINTED, Plan, Record, Say, Sentences
-from .told_by_others import findings, is_of_others, problems
+from .told_by_others import Told, findings, is_of_others, problems
 from .written_down import Row, Thing, an_object, objects, over, right_to_left, rows_of, texts
 
 ALSO: Final = frozenset({"AllergyIntolerance", "Flag", "MedicationStatement", "MedicationRequest"})  # printed beside what the plan's own format has
@@ -54,7 +55,7 @@ def basis(plan: Plan, record: Record, others: Sequence[Other] = ()) -> str:
 
 
 def _content(plan: Plan, record: Record) -> bytes:
-    more = sorted(strict.dump(_bare(r)) for r in in_names(record) if r.get("resourceType") in ALSO or is_of_others(r))
+    more = sorted(strict.dump(_bare(r)) for r in in_names(record) if r.get("resourceType") in ALSO or is_of_others(r) or is_plan_of_others(r))
     kept = {k: v for k, v in plan.items() if k not in NOT_PRINTED}
     return strict.dump(_sorted(kept)) + b"".join(more)
 
@@ -89,7 +90,7 @@ class _Making(Sentences):
     def whole(self) -> Booklet:
         person = an_object(self.plan.get("person"))
         sections = (
-            self.details(person), self.warnings(), self.about_me(), self.crisis(), self.needs(), self.problems(), self.goals(), self.actions(), self.medicines(),
+            self.details(person), self.warnings(), self.about_me(), self.crisis(), self.needs(), self.problems(), self.goals(), self.goals_of_others(), self.actions(), self.medicines(),
             self.services(), self.findings(), self.people(), self.wishes(), self.thoughts(), self.decided(), self.papers(), self.paid(), self.how_agreed(), self.also(),
         )  # fmt: skip
         large = any("large print" in t.lower() for t in texts(person.get("adjustments")))
@@ -118,10 +119,21 @@ class _Making(Sentences):
         return (*allergies, *flags)
 
     def crisis(self) -> Section:
-        """In force before what is not, the own before those of another record."""
-        own, theirs = crisis_plans(self.plan), [self.elsewhere(j.in_a_crisis(c)) for j in self.joined for c in crisis_plans(j.plan)]
-        now, not_now = ([self.in_a_crisis(c) for c in own if in_force(c) == holds] for holds in (True, False))
+        """In force before what is not, the own before those that others sent, and these before those of another record."""
+        own, others = crisis_plans(self.plan), self.of_others().crisis
+        theirs = [self.elsewhere(t) for j in self.joined for t in (*(j.in_a_crisis(c) for c in crisis_plans(j.plan)), *(self.by_others(t) for t in j.of_others().crisis if not t.over))]
+        now, not_now = ([*(self.in_a_crisis(c) for c in own if in_force(c) == holds), *(self.by_others(t) for t in others if t.over != holds)] for holds in (True, False))
         return Section("crisis", self.say("If things get worse"), (), (*now, *theirs, *not_now), urgent=True)
+
+    def of_others(self) -> Beside:
+        return beside(self.plan, self.record, say=self.say, day=self.day, today=self.today)
+
+    def by_others(self, told: Told) -> Thing:
+        """That it is no part of the plan."""
+        return replace(told.thing, rows=(Row(self.say("Please note"), self.say("Others wrote this. It stands beside the plan.")), *told.thing.rows))
+
+    def goals_of_others(self) -> Section:
+        return Section("goals-of-others", self.say("Goals that others wrote down"), (), tuple(self.by_others(t) for t in self.of_others().goals))
 
     def needs(self) -> Section:
         return Section("needs", self.say("What I need help with"), (), tuple(self.need(n) for n in objects(self.plan.get("needs"))))
@@ -177,7 +189,7 @@ class _Making(Sentences):
 
     def papers(self) -> Section:
         papers = (*objects(self.plan.get("additional_plans")), *objects(self.plan.get("documents")), *objects(self.plan.get("media")))
-        return Section("papers", self.say("Other plans and papers"), (), tuple(self.paper(p) for p in papers))
+        return Section("papers", self.say("Other plans and papers"), (), (*(self.paper(p) for p in papers), *(self.by_others(t) for t in self.of_others().papers)))
 
     def paid(self) -> Section:
         return Section("money", self.say("Money for my care"), self.money())

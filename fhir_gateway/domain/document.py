@@ -31,6 +31,8 @@ from .medicines import (
     told_by_record,
 )
 from .periods import LONDON
+from .plans_of_others import URGENT as CRISIS
+from .plans_of_others import PlansInWords, is_plan_of_others
 from .readable import ENGLISH, listed, narrative, rows, said
 from .sentences import Sentences
 from .told_by_others import InWords, is_of_others, named_in
@@ -71,7 +73,6 @@ def _crisis(resource: Mapping[str, Any]) -> bool:
     return resource.get("resourceType") == "CarePlan" and (_kind("contingency")(resource) or bool(categories(resource) & CRISIS))
 
 
-CRISIS: Final = frozenset({CONTINGENCY_CATEGORY, "736253002", "887701000000100"})  # contingency, mental health crisis, emergency
 FURTHER: Final = Part("Further information", (LOINC, "55107-7", "Addendum Document"), _of())
 PARTS: Final = (  # the first that holds a resource has it
     Part("About the person", (LOINC, "51855-5", "Patient Note"), _kind("about-me")),
@@ -112,9 +113,9 @@ def belongs(resource: Mapping[str, Any], plan: Ref) -> bool:
     type = resource.get("resourceType")
     if resource.get("status") == "entered-in-error":
         return False
-    if type in ("AllergyIntolerance", "Flag", "MedicationStatement", "MedicationRequest", "ServiceRequest", "RelatedPerson") or is_of_others(resource):
+    if type in ("AllergyIntolerance", "Flag", "MedicationStatement", "MedicationRequest", "ServiceRequest", "RelatedPerson") or is_of_others(resource) or is_plan_of_others(resource):
         return True
-    above = {str(r.get("reference", "")) for r in _each(resource.get("partOf")) if isinstance(r, Mapping)}
+    above = {str(r.get("reference", "")) for r in _each(resource.get("partOf")) if isinstance(r, Mapping)}  # of a plan of ours
     return own_identifier(resource) is not None or (type == "CarePlan" and any(_ref(a) == plan for a in above))
 
 
@@ -326,6 +327,8 @@ def _put(ref: Ref, resource: Mapping[str, Any], read: Read, sentences: Sentences
         thing = _team(resource, sentences)
     elif not kind and is_of_others(resource):
         thing = InWords(named_in(sentences.record), today=sentences.today).of(resource)
+    elif not kind and is_plan_of_others(resource):
+        thing = _beside_the_plan(resource, sentences)
     elif not kind:
         on = str(resource.get("effectiveDateTime") or "")
         return _with_activities(Thing(_called(resource) or str(type), _stands(resource), (Row("Written on", on),) if on else ()), resource)
@@ -342,6 +345,13 @@ def _put(ref: Ref, resource: Mapping[str, Any], read: Read, sentences: Sentences
     return _with_activities(thing, resource)
 
 
+def _beside_the_plan(resource: Mapping[str, Any], sentences: Sentences) -> Thing:
+    """A plan, a paper or a goal of others."""
+    words = InWords(named_in(sentences.record), today=sentences.today)
+    thing = PlansInWords(words, {f"{r.get('resourceType')}/{r.get('id')}": r for r in sentences.record}).of(resource)
+    return replace(thing, rows=(Row("Please note", "Others wrote this. It stands beside the plan."), *thing.rows))
+
+
 def _team(resource: Mapping[str, Any], sentences: Sentences) -> Thing:
     """The people of the plan's team, whichever of the person's teams they are of."""
     things = [sentences.member(m) for m in objects(sentences.plan.get("team"))]
@@ -353,7 +363,7 @@ def _with_activities(thing: Thing, plan: Mapping[str, Any]) -> Thing:
     """What a CarePlan says itself of what is to be done (`activity.detail`)."""
     details = [an_object(a.get("detail")) for a in objects(plan.get("activity"))] if plan.get("resourceType") == "CarePlan" else []
     done = [forbidden(t) if is_not_to_be(d) else t for d in details if d.get("status") != "entered-in-error" and (t := str(d.get("description") or "") or coded(d.get("code")))]
-    return replace(thing, lists=(*thing.lists, ("What is planned", tuple(done)))) if done else thing
+    return replace(thing, lists=(*thing.lists, ("What is planned", tuple(done)))) if done and all(label != "What is planned" for label, _ in thing.lists) else thing
 
 
 def _called(resource: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from typing import Any, Final
 from .alerts import none_known
 from .in_force import crisis_plans, in_force
 from .medicines import OVER, RESOURCES, taken, taken_by_record
+from .plans_of_others import counts_elsewhere, is_plan_of_others
 from .written_down import objects, over
 
 Record = Sequence[Mapping[str, Any]]
@@ -48,7 +49,7 @@ def lasting(other: Other) -> Other:
     """The same without medicines that are over: what another paper would say otherwise is in it, and nothing else."""
     plan = counting(other.plan)
     medicines = [m for m in objects(plan.get("medicines")) if taken(m) not in OVER]
-    record = [r for r in other.record if r.get("resourceType") not in RESOURCES or taken_by_record(r) not in OVER]
+    record = [r for r in other.record if (r.get("resourceType") not in RESOURCES or taken_by_record(r) not in OVER) and (not is_plan_of_others(r) or counts_elsewhere(r))]
     kept = {k: v for k, v in plan.items() if k not in ("person", "medicines") and ("contingency" in plan or k not in AROUND)}
     return Other({**kept, **({"medicines": medicines} if medicines else {})}, record)
 

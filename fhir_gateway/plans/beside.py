@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
-from ..domain import mapping, risks, told_by_others
+from ..domain import mapping, plans_of_others, risks, told_by_others
 from ..domain.mapping.names import own_identifier
 from ..domain.medicines import is_not_to_be, named_inside, of_record
 from ..domain.shown_plan import shown_plan
@@ -44,16 +44,26 @@ def medicines_beside(held: Opened, say: Say = as_written) -> list[dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Others:
-    """What others found and no plan has: health problems; assessments and answers."""
+    """What others wrote and the plan has not: health problems; assessments and answers; plans for a crisis; other plans, and papers for an emergency; goals."""
 
     problems: tuple[Told, ...] = ()
     findings: tuple[Told, ...] = ()
+    crisis: tuple[Told, ...] = ()
+    papers: tuple[Told, ...] = ()
+    goals: tuple[Told, ...] = ()
+
+    def every(self) -> tuple[Told, ...]:
+        return (*self.problems, *self.findings, *self.crisis, *self.papers, *self.goals)
+
+    def __bool__(self) -> bool:
+        return bool(self.every())
 
 
 def others_beside(held: Opened, today: date, say: Say = as_written, day: told_by_others.Day = str) -> Others:
-    """Conditions, finished assessments and answers of the record that the plan does not hold, as far as this reader may see them."""
+    """Conditions, finished assessments, answers, plans, papers and goals of the record that the plan does not hold, as far as this reader may see them."""
     found = told_by_others.findings(held.plan, held.record, say=say, day=day)
-    return Others(told_by_others.problems(held.plan, held.record, say=say, day=day, today=today), found)
+    plans = plans_of_others.beside(held.plan, held.record, say=say, day=day, today=today)
+    return Others(told_by_others.problems(held.plan, held.record, say=say, day=day, today=today), found, plans.crisis, plans.papers, plans.goals)
 
 
 __all__ = ["Opened", "Others", "medicines_beside", "others_beside"]

@@ -333,7 +333,10 @@ def _said(item: Mapping[str, Any], path: tuple[str, ...]) -> bool:
 LANDED: Final = "has a place in the plan"
 KEPT: Final = f"{LANDED} made of this alone; `import` keeps it as FHIR beside a plan that is there"
 BESIDE: Final = {  # of what nobody here wrote: where it is read once it is imported
-    **dict.fromkeys(("CarePlan", "Goal", "ServiceRequest", "CareTeam", "RelatedPerson", "DocumentReference"), KEPT),
+    **dict.fromkeys(("ServiceRequest", "CareTeam", "RelatedPerson"), KEPT),
+    "CarePlan": f"{KEPT}: read under 'Other plans and papers', a plan for a crisis under 'If things get worse'",
+    "DocumentReference": f"{KEPT}: a paper for an emergency is read under 'Other plans and papers'",
+    "Goal": f"{KEPT}: read under 'Goals that others wrote down'",
     "Condition": f"{KEPT}: read under 'Health problems that others wrote down'",
     "MedicationStatement": f"{KEPT}: read under 'My medicines'",
     "MedicationRequest": f"{KEPT}: read under 'My medicines'",

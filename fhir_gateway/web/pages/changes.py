@@ -10,6 +10,8 @@ from typing import Any, Final
 from ... import gate
 from ...domain.mapping.foreign import asks_membership
 from ...domain.mapping.names import local, own_identifier
+from ...domain.plans_of_others import TYPES as PLANS
+from ...domain.told_by_others import Told
 from ...domain.types import Ref
 from ...gate import Context, Hand
 from .names import called, names
@@ -74,6 +76,14 @@ async def changed_since(ctx: Context, record: Sequence[Mapping[str, Any]], since
     return out
 
 
+async def senders(ctx: Context, told: Sequence[Told]) -> dict[str, str]:
+    """Who sent each plan, paper and goal of others, by reference: of what this reader may see alone."""
+    refs = [_ref(t.resource) for t in told if t.resource.get("resourceType") in PLANS]
+    hands = await gate.last_written(ctx, refs) if refs else {}
+    known = await names(ctx, {who for h in hands.values() for who in (h.user, h.organisation)}) if hands else {}
+    return {str(ref): ", ".join(t for t in by_whom(hand, known) if t) for ref, hand in hands.items()}
+
+
 def _at(resource: Mapping[str, Any]) -> datetime | None:
     try:
         return datetime.fromisoformat(str((resource.get("meta") or {}).get("lastUpdated")))
@@ -107,4 +117,4 @@ def by_whom(hand: Hand, known: Mapping[str, str]) -> tuple[str, ...]:
     return (known.get(hand.user) or _("Somebody"), place)
 
 
-__all__ = ["MOST_CHANGES", "WHOLE", "Changed", "by_whom", "changed_since", "last_changes"]
+__all__ = ["MOST_CHANGES", "WHOLE", "Changed", "by_whom", "changed_since", "last_changes", "senders"]

@@ -16,7 +16,7 @@ from ... import gate, plans
 from ...domain.in_force import has_left
 from ...gate import Context
 from .alerts import TYPES, alerts
-from .changes import MOST_CHANGES, changed_since
+from .changes import MOST_CHANGES, changed_since, senders
 from .frame import Pages, go, show
 from .joined import joined
 from .plan_items import Item, Line, list_of, thing
@@ -35,7 +35,8 @@ async def in_a_hurry(pages: Pages, request: Request, ctx: Context) -> Response:
     more = await joined(ctx, id, own=False)
     shown = seen.shown(_)
     others = plans.others_beside(seen, today(ctx.at), _, day)
-    view = plan_view(shown, today(ctx.at), own=False, others=plans.Others(tuple(t for t in others.problems if not t.over)))
+    brief = replace(others, problems=tuple(t for t in others.problems if not t.over), findings=(), goals=())
+    view = plan_view(shown, today(ctx.at), own=False, others=brief, senders=await senders(ctx, brief.every()))
     now = tuple(c for c in view.crisis if c["in_force"])
     theirs = tuple(c for j in more.plans for c in j.crisis)
     return await show(

@@ -10,7 +10,7 @@ from ... import plans
 from ...domain.joined import Record, believed
 from ...gate import Context
 from .plan_view import Elsewhere, from_elsewhere
-from .words import _, today
+from .words import _, day, today
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,10 @@ async def joined(ctx: Context, patient: str, *, own: bool) -> Joined:
 
 def shown(others: Sequence[plans.Opened], today: date, *, own: bool) -> Joined:
     """The same of records that are opened. Pure."""
-    return Joined(tuple(o.record for o in others), tuple(from_elsewhere(o.shown(_), today, own=own, medicines=plans.medicines_beside(o, _)) for o in others))
+    return Joined(
+        tuple(o.record for o in others),
+        tuple(from_elsewhere(o.shown(_), today, own=own, medicines=plans.medicines_beside(o, _), others=plans.others_beside(o, today, _, day)) for o in others),
+    )
 
 
 __all__ = ["Joined", "joined", "shown"]

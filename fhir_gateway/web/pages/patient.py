@@ -19,7 +19,7 @@ from ...gate import Context, task_links
 from . import editing, follow_ups, reviews, tasks, versions, volunteers
 from .acts import ACTS, OTHERWISE
 from .alerts import TYPES, alerts
-from .changes import last_changes
+from .changes import last_changes, senders
 from .frame import Pages, show
 from .joined import joined
 from .names import bodies, names, own_id
@@ -52,9 +52,9 @@ async def my_plan(pages: Pages, request: Request, ctx: Context, errors: Mapping[
     asked, more = await tasks.about(ctx, shown), await joined(ctx, shown, own=True)
     turned, asks = filled_in(mine.record), await follow_ups.due_for(ctx, shown)
     found = plans.others_beside(mine, today(ctx.at), _, day)
-    empty = not (mine.plan.keys() - {"plan", "person"} or asked or turned or any(more.plans) or found.problems or found.findings)
+    empty = not (mine.plan.keys() - {"plan", "person"} or asked or turned or any(more.plans) or found)
     view = plan_view(
-        mine.shown(_), today(ctx.at), own=True, changes=await last_changes(ctx, mine.record, shown, _("Me")), filled_in=turned, medicines=plans.medicines_beside(mine, _), joined=more.plans, others=found,
+        mine.shown(_), today(ctx.at), own=True, changes=await last_changes(ctx, mine.record, shown, _("Me")), filled_in=turned, medicines=plans.medicines_beside(mine, _), joined=more.plans, others=found, senders=await senders(ctx, found.every()),
     )  # fmt: skip
     first = alerts(mine.record, today(ctx.at), own=True, others=more.records)
     refs = main_plan.called([*mine.record, *await _items(ctx, shown)], {*ABOUT, *MEDICINES, *TYPES}) | kept_as(mine.record) | _told(found)
@@ -67,7 +67,7 @@ async def my_plan(pages: Pages, request: Request, ctx: Context, errors: Mapping[
 
 
 def _told(others: plans.Others) -> dict[str, str]:
-    refs = (f"{t.resource['resourceType']}/{t.resource.get('id')}" for t in (*others.problems, *others.findings))
+    refs = (f"{t.resource['resourceType']}/{t.resource.get('id')}" for t in others.every())
     return {ref: ref for ref in refs}
 
 

@@ -30,7 +30,8 @@ class Item:
     picture: Progress | None = None
     codes: tuple[str, ...] = ()
     wheel: Wheel | None = None
-    where: str = ""  # that it stands in another record of the person
+    where: str = ""  # that it stands in another record of the person, or is of others
+    type: str = ""  # of the resource, where it is of others
 
 
 def elsewhere(own: bool) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 from ...domain.in_force import crisis_plans, crisis_state, has_left, in_force, in_time, is_key_worker, title
 from ...domain.in_force import team as team_of
 from ...domain.medicines import forbidden_again
+from ...domain.plans_of_others import is_for_an_emergency, is_urgent
 from ...domain.sentences import language_name
 from ...domain.told_by_others import Told
 from ...domain.written_down import standing, with_number
@@ -37,6 +38,7 @@ COLOURS = {
 }  # fmt: skip
 
 NOTHING = Others()
+OTHERS = "Others wrote this. It stands beside the plan."
 
 # Where a plan names somebody: an id of its own, which says nothing to a reader who may not see whose it is; else words.
 ID = re.compile(r"(?=\S*\d)\S+|[a-z]\w*[-_:./|]\S*")
@@ -73,6 +75,8 @@ class PlanView:
     medicines: tuple[Item, ...] = ()
     problems: tuple[Item, ...] = ()
     findings: tuple[Item, ...] = ()
+    goals_of_others: tuple[Item, ...] = ()
+    urgent: tuple[Item, ...] = ()  # of the papers, those for an emergency
 
     @property
     def sections(self) -> list[tuple[str, str]]:
@@ -80,7 +84,7 @@ class PlanView:
         every = [
             ("practical", _("Good to know"), self.practical), ("matters", _("What matters to me"), self.about),
             ("needs", _("What I need help with"), self.needs), ("problems", _("Health problems that others wrote down"), self.problems), ("stories", _("How it came to be like this"), self.stories),
-            ("goals", _("My goals"), self.goals), ("decisions", _("What we decided"), self.decisions), ("wheels", _("How I am doing, part by part"), self.wheels),
+            ("goals", _("My goals"), self.goals), ("goals-of-others", _("Goals that others wrote down"), self.goals_of_others), ("decisions", _("What we decided"), self.decisions), ("wheels", _("How I am doing, part by part"), self.wheels),
             ("actions", _("What we will do"), self.actions), ("medicines", _("My medicines"), self.medicines), ("referrals", _("Where I was sent"), self.referrals),
             ("findings", _("Assessments and answers that others wrote down"), self.findings), ("unmet", _("What I could not get"), self.unmet), ("crisis", _("If things get worse"), self.crisis),
             ("team", _("My team"), self.team or self.contacts), ("risks", _("Risk, as professionals see it"), self.risks),
@@ -91,10 +95,11 @@ class PlanView:
 
 def plan_view(
     plan: dict[str, Any], today: date, *, own: bool, changes: Mapping[str, str] = MappingProxyType({}), filled_in: tuple[Item, ...] = (), medicines: Sequence[dict[str, Any]] = (), joined: Sequence[Elsewhere] = (),
-    others: Others = NOTHING,
+    others: Others = NOTHING, senders: Mapping[str, str] = MappingProxyType({}),
 ) -> PlanView:  # fmt: skip
     """`own`: the reader is the person, who is then called "I" and not by name. `changes`: as `changes.last_changes` gives them. `filled_in`: wheels of forms.
-    `medicines`: those of the record that the plan does not hold; `others`: what else of it does. `joined`: of other records of the person."""
+    `medicines`: those of the record that the plan does not hold; `others`: what else of it does, and `senders`, who sent it.
+    `joined`: of other records of the person."""
     person = thing(plan.get("person"))
     full, name = preferred_name(person), _namer(plan, own)
     team = list_of(plan, "team")
@@ -102,6 +107,7 @@ def plan_view(
     about = thing(plan.get("about_me"))
     review = thing(plan.get("review"))
     goals = {str(g.get("id")): g.get("text") for g in list_of(plan, "goals")}
+    papers = (*list_of(plan, "additional_plans"), *list_of(plan, "documents"))
     return PlanView(
         title=title(plan, _("My plan") if own else _("Care and support plan"), _),
         name=full,
@@ -110,7 +116,7 @@ def plan_view(
         needs=tuple(_need(n, name) for n in list_of(plan, "needs")),
         goals=tuple(_goal(g, today, name, changes.get(str(g.get("id")), ""), more.in_the_way(plan, g, name)) for g in list_of(plan, "goals")),
         actions=tuple(_action(a, name, goals) for a in list_of(plan, "actions")),
-        crisis=tuple(sorted((*_crises(plan, name, today), *(c for j in joined for c in j.crisis)), key=lambda c: not c["in_force"])),
+        crisis=tuple(sorted((*_crises(plan, name, today), *(told_crisis(t, senders) for t in others.crisis), *(c for j in joined for c in j.crisis)), key=lambda c: not c["in_force"])),
         team=tuple(_member(m, today) for m in team_of(plan)),
         contacts=tuple(_contact(c, today) for c in list_of(plan, "contacts")),
         key_worker=key,
@@ -118,7 +124,7 @@ def plan_view(
         review=day(review.get("next")),
         reviewed_on=day(plan.get("reviewed_on")),
         practical=_practical(person),
-        papers=tuple(_paper(p, name) for p in (*list_of(plan, "additional_plans"), *list_of(plan, "documents"))),
+        papers=(*(_paper(p, name) for p in papers), *(_told(t, senders, _(OTHERS)) for t in others.papers)),
         stories=tuple(more.story(f, name) for f in list_of(plan, "formulations")),
         referrals=tuple(more.referral(r, name, goals) for r in list_of(plan, "referrals")),
         unmet=tuple(more.unmet(u, {str(n.get("id")): n.get("text") for n in list_of(plan, "needs")}) for u in list_of(plan, "unmet_needs")),
@@ -130,6 +136,8 @@ def plan_view(
         medicines=more.medicines(list_of(plan, "medicines"), name, medicines, today, [m for j in joined for m in j.medicines]),
         problems=tuple(map(_told, others.problems)),
         findings=tuple(map(_told, others.findings)),
+        goals_of_others=tuple(_told(t, senders, _(OTHERS)) for t in others.goals),
+        urgent=(*(_paper(p, name) for p in papers if is_for_an_emergency(p)), *(_told(t, senders, _(OTHERS)) for t in others.papers if is_urgent(t.resource) and not t.over)),
     )
 
 
@@ -144,11 +152,12 @@ class Elsewhere:
         return bool(self.crisis or self.medicines)
 
 
-def from_elsewhere(plan: dict[str, Any], today: date, *, own: bool, medicines: Sequence[dict[str, Any]] = ()) -> Elsewhere:
-    """Of the plan of another record, and of the medicines beside it there. An id that a crisis plan has there means another one here."""
+def from_elsewhere(plan: dict[str, Any], today: date, *, own: bool, medicines: Sequence[dict[str, Any]] = (), others: Others = NOTHING) -> Elsewhere:
+    """Of the plan of another record, of the medicines beside it there, and of plans for a crisis that others sent there. An id that a crisis
+    plan has there means another one here."""
     name, where = _namer(plan, own), elsewhere(own)
     return Elsewhere(
-        tuple({**c, "id": "", "where": where} for c in _crises(plan, name, today) if c["in_force"]),
+        tuple({**c, "id": "", "where": where} for c in (*_crises(plan, name, today), *(told_crisis(t) for t in others.crisis)) if c["in_force"]),
         more.taken_elsewhere(list_of(plan, "medicines"), name, medicines, today, where),
     )
 
@@ -170,9 +179,22 @@ def _crises(plan: dict[str, Any], name: Callable[[Any], str], today: date) -> li
     return [_crisis(c, name, reached) for c in crisis_plans(plan)]
 
 
-def _told(t: Told) -> Item:
+def _told(t: Told, senders: Mapping[str, str] = MappingProxyType({}), where: str = "") -> Item:
     """What somebody else wrote down."""
-    return Item(str(t.resource.get("id", "")), t.thing.text, t.thing.state, "grey", lines(*((r.label, r.text) for r in t.thing.rows)))
+    lists = ((label, "\n".join(items)) for label, items in t.thing.lists)
+    return Item(str(t.resource.get("id", "")), t.thing.text, t.thing.state, "grey", lines(*_sent(t, senders), *((r.label, r.text) for r in t.thing.rows), *lists), where=where, type=str(t.resource.get("resourceType")))
+
+
+def _sent(t: Told, senders: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    return ((_("Who sent it"), senders.get(f"{t.resource.get('resourceType')}/{t.resource.get('id')}", "")),)
+
+
+def told_crisis(t: Told, senders: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
+    """What somebody else sent as a plan for a crisis, as the page shows those of the plan."""
+    return {
+        "id": str(t.resource.get("id", "")), "text": t.thing.text, "state": t.thing.state, "in_force": not t.over, "where": _(OTHERS), "name": t.thing.text, "lists": list(t.thing.lists), "statement": "", "wishes": (),
+        "lines": lines(*_sent(t, senders), *((r.label, r.text) for r in t.thing.rows)), "codes": (), "of_others": True,
+    }  # fmt: skip
 
 
 def preferred_name(person: dict[str, Any]) -> str:
@@ -297,7 +319,7 @@ def _crisis(c: dict[str, Any], name: Callable[[Any], str], reached: Mapping[str,
             if items
         ],
         "statement": str(c.get("advance_statement") or ""), "wishes": more.wishes(c, name), "lines": lines(*more.standing(c, name)),
-        "codes": undescribed(c.get("code"), thing(c.get("advance")).get("code"), *(d.get("code") for d in list_of(c, "details"))),
+        "codes": undescribed(c.get("code"), thing(c.get("advance")).get("code"), *(d.get("code") for d in list_of(c, "details"))), "of_others": False,
     }
 
 

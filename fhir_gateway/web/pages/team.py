@@ -16,7 +16,7 @@ from ...domain.types import Ref
 from ...gate import Context
 from . import editing, follow_ups, messages, reviews, tasks, versions, volunteers
 from .alerts import TYPES, alerts
-from .changes import MOST_CHANGES, changed_since, last_changes
+from .changes import MOST_CHANGES, changed_since, last_changes, senders
 from .finding import LONGEST, literal
 from .frame import Pages, go, show
 from .joined import joined
@@ -126,7 +126,7 @@ async def person(pages: Pages, request: Request, ctx: Context) -> Response:
     asked = await tasks.about(ctx, id)
     turned = filled_in(seen.record)
     told = plans.others_beside(seen, today(ctx.at), _, day)
-    empty = not (seen.plan.keys() - {"plan", "person"} or asked or turned or any(others.plans) or told.problems or told.findings)
+    empty = not (seen.plan.keys() - {"plan", "person"} or asked or turned or any(others.plans) or told)
     name = preferred_name(thing(seen.plan.get("person"))) or _("The person")
     done = request.query_params.get("done", "")
     return await show(
@@ -135,7 +135,7 @@ async def person(pages: Pages, request: Request, ctx: Context) -> Response:
         "team_person.html",
         ctx=ctx,
         plan=plan_view(
-            seen.shown(_), today(ctx.at), own=False, changes=await last_changes(ctx, seen.record, id, name), filled_in=turned, medicines=plans.medicines_beside(seen, _), joined=others.plans, others=told,
+            seen.shown(_), today(ctx.at), own=False, changes=await last_changes(ctx, seen.record, id, name), filled_in=turned, medicines=plans.medicines_beside(seen, _), joined=others.plans, others=told, senders=await senders(ctx, told.every()),
         ),
         alerts=alerts(seen.record, today(ctx.at), own=False, others=others.records),
         joined=others,
