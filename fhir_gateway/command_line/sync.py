@@ -32,7 +32,7 @@ def sync_status(json: Json = False) -> None:
 def sync_run(
     once: Annotated[bool, typer.Option("--once", help="Until nothing moves any more.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be sent, withheld, received, refused and ignored. Nothing is written.")] = False,
-    sweep: Annotated[bool, typer.Option("--sweep", help="With --once: go through everything there, for what no feed told of.")] = False,
+    sweep: Annotated[bool, typer.Option("--sweep", help="With --once: go through everything there and here, for what no feed told of or nothing is queued of.")] = False,
     json: Json = False,
 ) -> None:
     """Push and pull now. With --once it ends with 0 only when both sides are in step: nothing waits to go, to be taken back, or for a person."""

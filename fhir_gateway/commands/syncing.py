@@ -16,9 +16,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from .. import gate
 from ..domain.problem import Problem
+from ..gate import waiting_room
 from ..remote.client import Down, Locked, Unknown
 from ..settings import Refused, load
-from ..sync import foreseeing, moved, moving, resending, sweeping, worker
+from ..sync import foreseeing, moved, moving, resending, worker
 from ..sync.partner import Partner
 from ..sync.tally import Tally
 from ..wiring import Wired, operator, wired, worker_name
@@ -49,10 +50,14 @@ def named(w: Wired, name: str) -> Partner:
 
 
 async def status(as_json: bool) -> int:
+    """Of each partner, and of whoever is in these settings no more and has something that waits."""
     async with wired(load()) as w:
-        for partner in partners(w):
+        strangers = await waiting_room.not_configured(operator(w))
+        for partner in w.partners if strangers else partners(w):
             s = await worker.status(w.house, partner)
             line(s, as_json, "\n".join(saying.lines(s)))
+        for n in strangers:
+            line({"configured": False, "quiet": False, "in_step": False, **n}, as_json, f"{n['remote']}: not in step; {saying.not_configured(n)}")
     return 0
 
 
@@ -97,7 +102,7 @@ async def _once(w: Wired, partner: Partner, stop: asyncio.Event, as_json: bool, 
         return False
     try:
         with bar(partner.name) as told:
-            tally = await sweeping.sweep(w.house, partner) if sweep else Tally()
+            tally = await worker.swept(w.house, partner) if sweep else Tally()
             tally.add(await worker.once(w.house, partner, worker_name(), stopped=stop.is_set, told=told))
     except saying.WRONG as e:
         print(f"fhir-gateway: {saying.unreachable(partner, e)}", file=sys.stderr)

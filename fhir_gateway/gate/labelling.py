@@ -27,6 +27,7 @@ from ..domain.standing import STANDING_TYPES
 from ..domain.types import VIEW, Actor, Always, Bump, Decision, Facts, Keep, Never, Op, Ref, Relabel, Send, Stored
 from ..domain.vocabulary import LEGAL_SUFFIX
 from ..store.base import Stale
+from .addressed import addressed
 from .committing import Work, settle
 from .context import Context, House, Written, directory_now, leaving, need_scope, note, notes, reads_bytes, stand
 from .entering import house_context
@@ -247,7 +248,7 @@ async def _again(house: House, stored: Stored) -> bool:
     if other or also or _counted_otherwise(stored) or _decides(facts) != _decides(stored.facts) or seen != (stored.view or raw):
         ops += moved(facts)
         first = next(iter(facts.patients), None)
-        ops += [Send(r.name, stored.ref, stored.version, first) for r in house.remotes if first is not None and r.takes(stored.ref.type)]
+        ops += [Send(r.name, stored.ref, stored.version, first) for r in await addressed(house, house.clock()) if first is not None and r.takes(stored.ref.type)]
     if other:
         ctx = house_context(house, HOUSE, purpose="HOPERAT")
         ops += [note(ctx, "U", "relabel", None, (str(stored.ref),), patient=p, allowed=True) for p in facts.patients]

@@ -8,20 +8,20 @@ from ..domain.merged import records_of
 from ..domain.search import Query
 from ..domain.standing import STANDING_TYPES
 from ..domain.types import Facts, Has, Never, Op, Ref, Send
+from .addressed import addressed
 from .context import Context, stand
 from .subscribers import told
 
 
 async def sends(ctx: Context, ref: Ref, version: int, facts: Facts, why: str, before: Facts | None = None) -> list[Op]:
     """What subscribers are to be told, the outgoing copy, and, when what decides has changed, a review of what these people's partners hold."""
-    heard = await told(ctx, ref, version, facts)
-    if not ctx.house.remotes:
-        return heard
-    first = facts.patients[0] if facts.patients else None
-    out: list[Op] = [*heard]
-    out += [Send(r.name, ref, version, first, why) for r in ctx.house.remotes if first is not None and r.takes(ref.type)]
+    out: list[Op] = [*await told(ctx, ref, version, facts)]
+    remotes = await addressed(ctx.house, ctx.at) if facts.patients else ()
+    if not remotes:
+        return out
+    out += [Send(r.name, ref, version, facts.patients[0], why) for r in remotes if r.takes(ref.type)]
     people = await _decided_by(ctx, ref, facts, before)
-    return out + [Send(r.name, Ref("Patient", p.removeprefix("Patient/")), 0, p, "review") for r in ctx.house.remotes for p in people]
+    return out + [Send(r.name, Ref("Patient", p.removeprefix("Patient/")), 0, p, "review") for r in remotes for p in people]
 
 
 async def _decided_by(ctx: Context, ref: Ref, facts: Facts, before: Facts | None) -> list[str]:
@@ -44,14 +44,15 @@ async def sent_again(ctx: Context, person: Ref, *, together: bool = True) -> lis
     to be seen now; that of records merged with theirs, too, unless they are not taken `together`."""
     out: list[Op] = []
     after: tuple[Any, ...] | None = None
-    standing = (await stand(ctx.house, [str(person)], None, ctx.place))[str(person)] if ctx.house.remotes else None
+    remotes = await addressed(ctx.house, ctx.at)
+    standing = (await stand(ctx.house, [str(person)], None, ctx.place))[str(person)] if remotes else None
     records = records_of(standing) if together and standing is not None else frozenset({str(person)})
-    while ctx.house.remotes:
+    while remotes:
         found = await ctx.house.store.search(Query(()), Has("patient", records), filtered=Never(), count=200, after=after)
         for s in found.hits:
             if s.ref != person:
                 whose = next((p for p in s.facts.patients if p in records), str(person))
-                out += [Send(r.name, s.ref, s.version, whose, "changed") for r in ctx.house.remotes if r.takes(s.ref.type)]
+                out += [Send(r.name, s.ref, s.version, whose, "changed") for r in remotes if r.takes(s.ref.type)]
         after = found.after
         if after is None:
             break

@@ -22,6 +22,7 @@ from ..domain.standing import Link, Standing, relationship
 from ..domain.types import Decision, Facts, Op, Ref, Send, Stored
 from ..domain.vocabulary import CONSENT_SCOPE, HL7
 from ..store.base import Store
+from .addressed import addressed
 from .committing import Work
 from .consenting import Asked, role_stands
 from .context import Context, Written, ask, note, stand, stand_apart
@@ -92,7 +93,7 @@ async def link(ctx: Context, one: str, other: str, type: str, *, evidence: str) 
     await keyed_by_links(work, groups, frozenset[str]().union(*(s.practice for s in before.values())))
     for record in sorted(known) if any(s.at_risk for s in before.values()) else ():  # where they are may be shown no more, or again
         work.ops += await sent_again(ctx, Ref("Patient", record.removeprefix("Patient/")), together=False)
-    work.ops += reviews(ctx, known - set(people))
+    work.ops += await reviews(ctx, known - set(people))
     merges = type in ("replaces", "replaced-by")
     asked = await ask_of_merged(work, *_sides(before, people if type == "replaced-by" else people[::-1])) if merges else None
     if not merges:
@@ -116,9 +117,9 @@ def _of_a_merge(ctx: Context, before: Mapping[str, Standing], people: tuple[str,
     return [op for person in sorted(told) for op in tell("new-access", person)]
 
 
-def reviews(ctx: Context, people: set[str]) -> list[Op]:
+async def reviews(ctx: Context, people: set[str]) -> list[Op]:
     """Look again at what partners hold of these people."""
-    return [Send(r.name, Ref("Patient", p.removeprefix("Patient/")), 0, p, "review") for r in ctx.house.remotes for p in sorted(people)]
+    return [Send(r.name, Ref("Patient", p.removeprefix("Patient/")), 0, p, "review") for r in await addressed(ctx.house, ctx.at) for p in sorted(people)]
 
 
 async def _person(ctx: Context, ref: Ref, *, own: bool, changes: bool = True) -> Stored:

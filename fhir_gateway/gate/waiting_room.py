@@ -16,6 +16,7 @@ from ..domain.reasons import UNSURE, elements, message_words, reason, refused, w
 from ..domain.types import Drop, Keep, Note, Op, Place, Ref
 from ..store.base import Fenced
 from . import ended
+from .addressed import MET
 from .context import Context, Remote, note
 from .disclosing import may_send, owner_of
 from .proving import need_proof
@@ -99,7 +100,7 @@ async def not_configured(ctx: Context) -> list[dict[str, Any]]:
     it can be seen to until they are again. Problem forbidden."""
     _operates(ctx)
     store, names = ctx.house.store, {remote.name for remote in ctx.house.remotes}
-    known = [await store.kept_all(kind, ctx.at) for kind in ("backfill", "identity")]
+    known = [await store.kept_all(kind, ctx.at) for kind in (MET, "identity")]
     others = {key.split(" ")[0] for keys in known for key in keys}
     out = []
     for name in sorted(others - names):

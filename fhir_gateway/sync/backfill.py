@@ -14,12 +14,13 @@ import msgspec
 from ..domain.search import Query
 from ..domain.types import Always, Keep, Never, Op, Ref, Send, Stored
 from ..gate import House
+from ..gate.addressed import MET
 from ..gate.context import Remote
 from ..gate.disclosing import NOT_AGREED
 from ..store.base import Taken
 from .partner import Partner
 
-KIND = "backfill"
+KIND = MET
 PAGE = 200  # resources in memory at once, and queued in one commit
 MOST = 10_000  # of one person, in one state
 EVERYTHING = Query(())
@@ -91,6 +92,11 @@ async def backfill(
     return queued
 
 
+async def anew(house: House, partner: Partner) -> None:
+    """Go through all that is here next time, whatever was queued before. It stays known meanwhile to whoever writes without its settings."""
+    await house.store.commit(Keep(KIND, partner.name, msgspec.json.encode(Mark(agreed_on(partner.terms)))))
+
+
 async def missing(house: House, partner: Partner) -> AsyncIterator[Stored]:
     """What it would queue now."""
     now, _ = await mark(house, partner.terms)
@@ -153,4 +159,4 @@ def _both(one: list[str] | None, other: list[str] | None) -> list[str] | None:
     return [t for t in one if t in other]
 
 
-__all__ = ["backfill", "filled", "missing"]
+__all__ = ["anew", "backfill", "filled", "missing"]

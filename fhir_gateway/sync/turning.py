@@ -1,21 +1,23 @@
 """What was sent is looked at again when an answer may have turned though nothing was written about the person: a period began or
 ended, the directory changed (who reads from a partner), or the agreement or the deployment's policy did.
 
-Writes about a person queue their own review, in their own commit. How far this has looked is kept beside the reviews it queues, so
-that a stop loses none.
+Writes about a person queue their own review, in their own commit, also where the writer does not have this partner in its settings
+(`gate.addressed`). How far this has looked is kept beside the reviews it queues, so that a stop loses none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from hashlib import sha256
+from typing import Final
 
 import msgspec
 
 from ..domain.directory import Directory
 from ..domain.periods import micros
 from ..domain.standing import Standing
-from ..domain.types import Keep, Op, Queued, Ref, Send
+from ..domain.types import Drop, Keep, Op, Queued, Ref, Send
 from ..gate import House
 from ..gate.context import directory_now, stand
 from ..gate.several import about_others_too
@@ -26,6 +28,7 @@ from .partner import Partner
 KIND = "turned"
 MOST = 1_000_000
 AT_A_TIME = 200  # people of whom is asked at once who is named beside them
+KNOWN: Final = timedelta(minutes=1)  # after it was first met no writer is at work that began when nobody knew this partner
 
 
 class _Mark(msgspec.Struct):
@@ -36,6 +39,7 @@ class _Mark(msgspec.Struct):
     place: int
     terms: str
     left: bool = False
+    known: int | None = None
 
 
 async def turned(house: House, partner: Partner) -> int:
@@ -51,16 +55,18 @@ async def turned(house: House, partner: Partner) -> int:
     late, ops = (set[str](), list[Op]()) if before is None or before.left else await _left_before(house, partner)
     people |= late
     known = await stand(house, people)
-    everyone = before is None or (before.place, before.terms) != (place, terms) or _passed(_edge(directory, (), before.at), now)
+    known_from = micros(at + KNOWN) if before is None else now if before.known is None else before.known
+    everyone = before is None or _others(before, now) or (before.place, before.terms) != (place, terms) or _passed(_edge(directory, (), before.at), now)
     due = sorted(p for p in people if everyone or (before is not None and _passed(_edge(None, _of(known, p), before.at), now)))
     ops += [Send(partner.name, Ref("Patient", p.removeprefix("Patient/")), 0, p, "review") for p in sorted({*due, *late})]
     try:
-        mark = msgspec.json.encode(_Mark(now, place, terms, left=True))
+        mark = msgspec.json.encode(_Mark(now, place, terms, True, known_from))
         await house.store.commit(*ops, Keep(KIND, partner.name, mark, if_absent=kept is None, if_value=kept))
     except Taken:  # another worker is at it
         partner.looked = None
         return 0
-    partner.looked, partner.turns = (place, terms), _edge(directory, known.values(), now)
+    edges = (_edge(directory, known.values(), now), known_from if known_from > now else None)
+    partner.looked, partner.turns = (place, terms), min((e for e in edges if e is not None), default=None)
     return len(due)
 
 
@@ -71,6 +77,17 @@ async def noticed(house: House, partner: Partner, entry: Queued) -> None:
     if people:
         edge = _edge(None, (await stand(house, people)).values(), micros(house.clock()))
         partner.turns = min((e for e in (edge, partner.turns) if e is not None), default=None)
+
+
+def _others(before: _Mark, now: int) -> bool:
+    """May others have said something meanwhile of which nothing is queued?"""
+    return before.known is None or before.at < before.known <= now
+
+
+async def anew(house: House, partner: Partner) -> None:
+    """Look at everybody next time."""
+    await house.store.commit(Drop(KIND, partner.name))
+    partner.looked = None
 
 
 def agreed(house: House, partner: Partner) -> str:
@@ -116,4 +133,4 @@ def _passed(edge: int | None, now: int) -> bool:
     return edge is not None and edge <= now
 
 
-__all__ = ["noticed", "turned"]
+__all__ = ["anew", "noticed", "turned"]

@@ -18,6 +18,7 @@ from ..remote.client import Down, Elsewhere, Locked, Unknown
 from ..store.base import StoreError
 from . import attempts, meeting
 from .away import while_away
+from .backfill import anew as filled_anew
 from .backfill import backfill
 from .hooks import called, pace
 from .looking_again import looked_again
@@ -29,8 +30,9 @@ from .reader import Lost, Reader
 from .recalling import RECALL_LATE
 from .state import Breaker, Breakers, keep_abilities
 from .status import ledger, oldest_recall, preview, status
-from .sweeping import missed_again, reread
+from .sweeping import missed_again, reread, sweep
 from .tally import Tally
+from .turning import anew as turned_anew
 from .turning import turned
 
 log = structlog.get_logger()
@@ -88,6 +90,14 @@ async def once(
     finally:
         await reader.leaves()
     return total
+
+
+async def swept(house: House, partner: Partner) -> Tally:
+    """Everything there is looked at; all that is here, and what may be there, by the next round."""
+    tally = await sweep(house, partner)
+    await filled_anew(house, partner)
+    await turned_anew(house, partner)
+    return tally
 
 
 def _going(reader: Reader, total: Tally, stopped: Callable[[], bool], told: Told | None) -> Callable[[Tally], Awaitable[None]]:
