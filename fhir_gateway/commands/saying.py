@@ -116,7 +116,8 @@ def waiting(item: Said) -> str:
     what = " ".join(filter(None, (item["kind"], item["id"], f"{item['ref']} at {item['remote']}" if item["ref"] else f"from {item['remote']}")))
     ways = [WAY.get(f"{item['kind']} {act}") or WAY[act] for act in item["can"]] or [WAY[item["kind"]]]
     then = f"`{item['command']}`" if item.get("command") else "; or ".join(way.format(id=item["id"], remote=item["remote"]) for way in ways)
-    return f"{what}, since {at(item['at'])}: {why(item)}. To do: {then}"
+    held = " Until then nothing from here goes over it there." if item.get("holds") else ""
+    return f"{what}, since {at(item['at'])}: {why(item)}.{held} To do: {then}"
 
 
 def not_configured(n: Said) -> str:

@@ -184,6 +184,7 @@ class _Refused(msgspec.Struct):
     item: str = ""
     tries: int = 1
     kind: str = ""
+    holds: dict[str, str] = {}
 
 
 async def _quarantined(ctx: Context, remote: Remote, content: bool) -> list[dict[str, Any]]:
@@ -191,7 +192,7 @@ async def _quarantined(ctx: Context, remote: Remote, content: bool) -> list[dict
     async for _, raw in ctx.house.store.kept_each("quarantine", ctx.at, f"{remote.name} "):
         i = msgspec.json.decode(raw, type=_Refused)
         more = strict.decode(raw) if content else {}
-        line = _line("quarantine", i.item or i.id, remote.name, i.id, i.at, reason(0, i.outcome), i.tries, "replay", words=words(i.kind, i.outcome))
+        line = _line("quarantine", i.item or i.id, remote.name, i.id, i.at, reason(0, i.outcome), i.tries, "replay", words=words(i.kind, i.outcome)) | {"holds": bool(i.holds)}
         out.append(line | ({"outcome": more["outcome"], "body": more["body"], "here": more.get("ref", ""), "people": more.get("people", [])} if content else {}))
     return sorted(out, key=lambda i: str(i["at"]))
 

@@ -21,6 +21,7 @@ from .partner import Partner, as_owner, elsewhere, incoming, loosened, outgoing,
 from .put_back_there import another_there
 from .recognising import theirs_to_write
 from .tally import Tally
+from .waiting import refused_there
 
 MOST_LOOKS = 4  # at a copy that changes each time that we ask to delete it
 REFERRED_TO = "records that began there refer to it, so it cannot be deleted: have it taken out of them by hand, then try again"
@@ -105,7 +106,9 @@ async def _let_go(house: House, partner: Partner, entry: Queued, link: Linked, t
             held = await house.store.link(partner.name, referrer)
             if held is None or held.gone or held.base_sent is None:
                 break
-            there = strict.decode(held.base_received or held.base_sent)
+            agreed = there = strict.decode(held.base_received or held.base_sent)
+            if (refused := await refused_there(house, partner, held)) and not began_there(held):  # what they wrote stays, and waits here as it did
+                there = (await missing.read(house, partner, held.remote_id)).body or {}
             if loosened(there, {link.remote_id: str(link.ref)}) == there:
                 break
             if await another_there(house, partner, held):
@@ -114,7 +117,7 @@ async def _let_go(house: House, partner: Partner, entry: Queued, link: Linked, t
                 theirs = True
                 break
             try:
-                await _put_loosened(house, partner, entry, link, held, there)
+                await _put_loosened(house, partner, entry, link, held, there, agreed if refused else None)
                 break
             except Refusal as e:
                 if e.status not in (409, 412) and not await missing.gone(house, partner, e, held.remote_id):
@@ -123,8 +126,10 @@ async def _let_go(house: House, partner: Partner, entry: Queued, link: Linked, t
     return theirs
 
 
-async def _put_loosened(house: House, partner: Partner, entry: Queued, link: Linked, held: Linked, there: dict[str, Any]) -> None:
-    """Nothing of it is there afterwards that was not before, and nothing that may not be shown by now. What may not be there at all has an
+async def _put_loosened(
+    house: House, partner: Partner, entry: Queued, link: Linked, held: Linked, there: dict[str, Any], agreed: dict[str, Any] | None
+) -> None:
+    """`there`, which is what both sides agreed on, or (`agreed`) is not. Nothing of it is there afterwards that was not before, and nothing that may not be shown by now. What may not be there at all has an
     entry of its own, which takes it back. AskAgain, Fenced."""
     ctx, stored = await as_owner(house, partner, "disclose"), await house.store.get(held.ref)
     if stored is None or stored.deleted:
@@ -138,10 +143,12 @@ async def _put_loosened(house: House, partner: Partner, entry: Queued, link: Lin
     names = {text: text for text in said_in(there) if named(text) not in ("", link.remote_id)}
     by = copies.tags(strict.decode(held.base_sent or b"{}"))
     copy = outgoing(with_labels(rendered(whole, views), whole), id, names, by, sides(house, partner), absolute=elsewhere(there))
-    reply = await partner.server.update(type, id, copy, held.etag, there, partial(as_asked, house, partner, entry, stored, views, held))
+    reply = await partner.server.update(type, id, copy, held.etag if agreed is None else etag_of(there), there, partial(as_asked, house, partner, entry, stored, views, held))
     seen = await reading_back.seen(house, partner, held.remote_id, reply, copy)
     detail = attempts.went(f"sent to {partner.name} without its reference to what is taken back", why.on_behalf_of)
     trail = [note(ctx, "R", "disclose", why.decision, (str(held.ref),), patient=p, allowed=True, detail=detail) for p in stored.facts.patients]
     received = strict.dump(seen) if seen is not None else None
     again = changed(held, etag=reply.etag or etag_of(seen or {}), base_sent=strict.dump(copy), base_received=received)
+    if agreed is not None:
+        again = changed(held, base_received=strict.dump(loosened(agreed, {link.remote_id: str(link.ref)})))
     await house.store.commit(again, *trail, *await missing.forgotten(house, partner, held.remote_id))

@@ -41,6 +41,11 @@ def over(was: Linked | None, link: Linked) -> Linked:
     return replace(link, if_was=was, if_absent=was is None)
 
 
+def agreed_by(link: Linked) -> str:
+    """What tells the state on which both sides agreed last from any later one."""
+    return f"{link.etag} {link.remote_updated}"
+
+
 def kept(link: Linked) -> Linked:
     """The link as it is once it is written."""
     return replace(link, if_was=None, if_absent=False)
@@ -55,4 +60,4 @@ def id_of(reply: Reply, live: Linked | None) -> str:
     return parts[-1]
 
 
-__all__ = ["bare", "began_there", "changed", "etag_of", "given_twice", "id_of", "kept", "names_by_id", "over", "same"]
+__all__ = ["agreed_by", "bare", "began_there", "changed", "etag_of", "given_twice", "id_of", "kept", "names_by_id", "over", "same"]

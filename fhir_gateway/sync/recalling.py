@@ -11,7 +11,7 @@ import msgspec
 
 from ..domain import strict
 from ..domain.masked import found_again
-from ..domain.reconcile import theirs_alone
+from ..domain.reconcile import Conflict, Merge, Pull, reconcile, theirs_alone
 from ..domain.spelling import spelled_as
 from ..domain.types import Close, Delay, Disclosed, Keep, Linked, Op, Queued, Stored
 from ..domain.withheld import says_more
@@ -32,6 +32,7 @@ from .partner import Partner, as_owner, outgoing, pointed_at, sides, theirs_to_t
 from .recognising import theirs_to_write
 from .tally import Tally
 from .turning import MOST
+from .waiting import refused_there
 from .whose import as_they_wrote
 
 RECALL_LATE = timedelta(hours=1)  # what was to be taken back and still is not there: the person is told
@@ -266,6 +267,15 @@ async def _put_back(
     holding = partial(attempts.renewed, house, partner, entry, entry.ref)
     if await put_back_there.another_there(house, partner, link):
         return changed(link, gone=True)
+    if await refused_there(house, partner, link):  # it stays there, and waits here as it did
+        await attempts.recalling(house, partner, entry, attempt, *adopted)
+        there = (await missing.read(house, partner, link.remote_id)).body or {}
+        step = reconcile(base, there, copy)
+        if isinstance(step, Conflict):
+            raise Stays(ENTWINED)
+        if isinstance(step, Pull | Merge):
+            await partner.server.update(type, id, step.body or copy, etag_of(there), there, holding)
+        return changed(link, version=number, base_sent=strict.dump(copy), base_received=strict.dump(copy))
     await attempts.recalling(house, partner, entry, attempt, *adopted, put_back=copy, agreed=number)
     try:
         reply = await partner.server.update(type, id, copy, link.etag, base, holding)

@@ -10,14 +10,15 @@ from ..domain.facts import codes_in
 from ..domain.identity import unlike
 from ..domain.problem import Problem, not_found
 from ..domain.reconcile import Conflict, Merge, Pull, reconcile
-from ..domain.types import Drop, Linked, Op
+from ..domain.types import Drop, Linked, Op, Send
 from ..domain.vocabulary import own_task
 from ..gate import Context, House
 from ..gate.context import note
 from ..gate.proving import need_proof
-from . import identity, missing
+from ..store.base import Moved
+from . import attempts, identity, missing
 from .feed import Change, askable, change_of
-from .links import etag_of
+from .links import changed, etag_of
 from .not_taken import left_out
 from .partner import Partner, addressed, as_owner, said_in, sides
 from .taking import apply
@@ -51,6 +52,8 @@ async def replay(house: House, partner: Partner, by: Context, id: str, body: dic
     over: list[Op] = [row, Drop(QUARANTINE, key, if_value=raw)]
     try:
         tally = await _again(house, partner, by, item, link, body, over)
+    except Moved:
+        raise Problem("stale", "This was changed at this moment. Try again.") from None
     except Problem as p:
         if p.kind in ("stale", "bad-request"):
             raise
@@ -84,12 +87,12 @@ async def _again(
     if body is not None and own_task(str(body.get("resourceType", "")), codes_in(body)):
         raise Problem("bad-request", "This would be a question or work of a gateway's own, and none is taken in from a partner.", "code")
     if item["body"] == DELETION:
-        return await _changed(house, partner, link, item, body, over) if link is not None else ignored(GONE)
+        return await _changed(house, partner, link, None, item, body, over) if link is not None else ignored(GONE)
     there = await missing.now(house, partner, str(item["id"]))
     change: Change = change_of(there) if there is not None else {"id": str(item["id"]), "resource": None, "updated": "", "broken": "", "doubt": ""}
     if there is None and link is None:
         return ignored(GONE)
-    if body is None and (there is None or link is None or link.gone or etag_of(there) != link.etag):
+    if body is None and (there is None or link is None or link.gone or "holds" in item or etag_of(there) != link.etag):
         return await apply(house, partner, change, fresh=True)
     if link is not None:
         if body is None and left_out_of(item):  # it is still as it was refused
@@ -97,7 +100,7 @@ async def _again(
             if stored is not None and there is not None:
                 names = await names_of(house, partner, there, link.base_sent)
                 item = item | {"body": (await as_here(house, partner, link, stored, there, names))[1]}
-        return await _changed(house, partner, link, item, body, over)
+        return await _changed(house, partner, link, there, item, body, over)
     assert body is not None
     type = str(item["id"]).split("/")[0]
     if body.get("resourceType") != type:
@@ -105,8 +108,11 @@ async def _again(
     return await apply(house, partner, change, fresh=True, corrected=Corrected(body, by))
 
 
-async def _changed(house: House, partner: Partner, link: Linked, item: dict[str, Any], body: dict[str, Any] | None, over: list[Op]) -> Tally:
-    """A change of theirs, merged with what was changed here since it was refused."""
+async def _changed(
+    house: House, partner: Partner, link: Linked, there: dict[str, Any] | None, item: dict[str, Any], body: dict[str, Any] | None, over: list[Op]
+) -> Tally:
+    """A change of theirs, merged with what was changed here since it was refused. Corrected it stands for what is there, as far as that is still
+    what was refused: it, or what is here, goes over it."""
     stored = await house.store.get(link.ref)
     if stored is None or stored.deleted:
         return ignored(HERE)
@@ -130,10 +136,22 @@ async def _changed(house: House, partner: Partner, link: Linked, item: dict[str,
     at = sides(house, partner)
     await only_shared(house, partner, wanted, {*said_in(local, base), *addressed(at, at.ours, local, base)})
     step = reconcile(base, local, wanted)
+    settled = _settled(link, there, item, stored.version)
     if isinstance(step, Conflict):
         kept, also = await both_kept(house, partner, ctx, stored, wanted, step)
-        await house.store.commit(kept, *also, *over)
+        await house.store.commit(kept, *also, *settled, *over)
         return Tally(conflicts=1)
     if isinstance(step, Pull | Merge) and step.body is not None:
-        await gate.update(ctx, link.ref, strict.dump(step.body), if_match=stored.version, also=lambda _: over)
+        await gate.update(ctx, link.ref, strict.dump(step.body), if_match=stored.version, also=lambda _: [*settled, *over])
+    else:
+        await house.store.commit(*settled, *over)
     return Tally(pulled=1)
+
+
+def _settled(link: Linked, there: dict[str, Any] | None, item: dict[str, Any], version: int) -> list[Op]:
+    """What was refused, and is there still, is what both sides agree on from now on, so ours goes there."""
+    if there is None or item.get("holds", {}).get("there") != attempts.digest(there):
+        return []
+    stamp = str(there.get("meta", {}).get("lastUpdated", ""))
+    seen = changed(link, etag=etag_of(there), remote_updated=stamp, version=0, base_received=strict.dump(there))
+    return [seen, Send(link.remote, link.ref, version, next(iter(item.get("people", ())), None))]

@@ -23,6 +23,7 @@ from .attempts import Attempt, sent_open
 from .leaving import AskAgain, as_asked
 from .letting_go import Stays, delete_there
 from .links import began_there, changed, etag_of, id_of, same
+from .one_by_one import looked_at
 from .partner import Partner, as_owner, elsewhere, local_references, outgoing, pointed_at, sides, theirs_to_tag
 from .put_back_there import another_there
 from .recalling import take_back
@@ -32,7 +33,7 @@ from .reviewing import review
 from .still_hers import before_making
 from .taking import at_home, pull_one
 from .tally import Tally
-from .waiting import deleted_there, held_there
+from .waiting import deleted_there, held_there, refused_there
 from .whose import as_they_wrote, called_there
 
 TOO_LARGE: Final = "it is larger than the store here can write down of what both sides agreed on: send it in parts"
@@ -79,6 +80,12 @@ async def _one(house: House, partner: Partner, entry: Queued, link: Linked | Non
         return
     if await held_there(house, partner, link):
         await _for_a_person(house, partner, entry, ctx, tally, "what is there was made of an older state")
+        return
+    if not stubs.stands(link) and link is not None and await refused_there(house, partner, link):
+        tally.add(await looked_at(house, partner, link))  # perhaps it was put right there, or may be taken by now
+        if not await refused_there(house, partner, await house.store.link(partner.name, entry.ref)):
+            raise AskAgain
+        await _for_a_person(house, partner, entry, ctx, tally, "what they wrote there is in quarantine")
         return
     try:
         if await recognising.waits(house, partner, stored, link):

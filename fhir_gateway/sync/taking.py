@@ -31,7 +31,7 @@ from .said_anew import said_anew
 from .shapes import misshapen, too_much
 from .still_hers import strange
 from .tally import Tally, ignored
-from .uniting import Again, merged, refused, waits_no_more
+from .uniting import Again, as_agreed, merged, refused, waits_no_more
 from .waiting import DELETED, Corrected, broken, quarantine
 from .whose import held_by_name, names_of, only_shared, told_otherwise, unsure, whose
 
@@ -103,8 +103,7 @@ async def _applied(
     if there is None and link.gone:
         return Tally()
     if known:
-        await reading_back.looked(house, partner, link, there)
-        return Tally()
+        return await as_agreed(house, partner, link, there, fresh)
     if not fresh and (there is None or link.gone or change["updated"] <= utc(link.remote_updated)):
         return await _read(house, partner, change, under_way)
     if there is None:

@@ -17,11 +17,12 @@ from ..domain.reconcile import Conflict, Merge, Nothing, Pull, Push, Step, conte
 from ..domain.rendering import put_back, rendered
 from ..domain.types import VIEW, Cut, Drop, Linked, Op, Send, Stored
 from ..gate import Context, House
-from . import identity, reading_back
-from .links import began_there, changed, etag_of
+from ..gate.ended import KIND as ENDED
+from . import attempts, identity, reading_back
+from .links import agreed_by, began_there, changed, etag_of
 from .partner import Partner, addressed, as_owner, incoming, said_in, sides
 from .tally import Tally
-from .waiting import both_kept, quarantine
+from .waiting import QUARANTINE, both_kept, quarantine, refused_there
 from .whose import called_by_both, called_now, called_there, held_by_name, names_of, only_shared
 
 
@@ -79,7 +80,7 @@ async def _united(
     try:
         await only_shared(house, partner, theirs, known)
     except Problem as p:
-        return await refused(house, partner, ctx, link.remote_id, theirs, p, [seen])
+        return await _stands(house, partner, ctx, seen, theirs, p)
     if isinstance(step, Nothing):
         await house.store.commit(seen, waits_no_more(partner, link.remote_id))
         return Tally()
@@ -125,20 +126,42 @@ async def _take(
     try:
         await gate.update(ctx, stored.ref, strict.dump(merged), if_match=stored.version, also=also)
     except Problem as p:
-        return await refused(house, partner, ctx, seen.remote_id, merged, p, [seen, *more])
+        return await _stands(house, partner, ctx, seen, merged, p)
     return Tally(pulled=1)
 
 
 def waits_no_more(partner: Partner, remote_id: str) -> Op:
     """What of it was in quarantine is over: a later state of it is taken in."""
-    return Drop("quarantine", f"{partner.name} {remote_id}")
+    return Drop(QUARANTINE, f"{partner.name} {remote_id}")
 
 
-async def refused(house: House, partner: Partner, ctx: Context, remote_id: str, body: Any, p: Problem, also: list[Op]) -> Tally:
+async def as_agreed(house: House, partner: Partner, link: Linked, there: dict[str, Any], fresh: bool) -> Tally:
+    """What is there is what both sides agreed on last. Where what they wrote since was refused and is not there any more (`fresh`: read just now), ours goes."""
+    await reading_back.looked(house, partner, link, there)
+    stored = await house.store.get(link.ref) if fresh and await refused_there(house, partner, link) else None
+    if stored is not None:
+        await house.store.commit(waits_no_more(partner, link.remote_id), Send(partner.name, link.ref, stored.version, next(iter(stored.facts.patients), None)))
+    return Tally()
+
+
+async def _stands(house: House, partner: Partner, ctx: Context, seen: Linked, body: Any, p: Problem) -> Tally:
+    """Refused here, and it stays as it is there: what both sides agreed on is what it was before (`seen.if_was`), and nothing of ours goes over it
+    while it waits. Each look at it there tries it once more. A copy that was said to be gone, and is written in, is there."""
+    link = seen.if_was or seen
+    holds = {"agreed": agreed_by(link), "there": attempts.digest(strict.decode(seen.base_received or b"{}"))}
+    raw = await house.store.kept(QUARANTINE, f"{partner.name} {link.remote_id}", ctx.at)
+    new = not began_there(link) and (raw is None or strict.decode(raw).get("holds") != holds)
+    shows: list[Op] = [Drop(ENDED, f"{partner.name} {link.ref}")] if new else []
+    return await refused(house, partner, ctx, seen.remote_id, body, p, [changed(link), *shows], holds)
+
+
+async def refused(
+    house: House, partner: Partner, ctx: Context, remote_id: str, body: Any, p: Problem, also: list[Op], holds: Mapping[str, str] | None = None
+) -> Tally:
     """What cannot be taken is in quarantine; what only came at the wrong moment is looked at again."""
     if p.kind in ("stale", "unavailable"):
         raise Again
-    return await quarantine(house, partner, ctx, remote_id, body, p, also)
+    return await quarantine(house, partner, ctx, remote_id, body, p, also, holds=holds)
 
 
 async def _conflict(

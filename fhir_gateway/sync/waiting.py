@@ -23,6 +23,7 @@ from ..gate.telling import tell
 from ..remote.client import Refusal
 from ..store.base import Moved, Stale
 from .feed import Change
+from .links import agreed_by
 from .partner import Partner, local_references
 from .taken_as_no import closed_by
 from .tally import Tally, ignored
@@ -82,6 +83,13 @@ async def held_there(house: House, partner: Partner, link: Linked | None) -> boo
         return False
     open = await house.store.kept_all(CONFLICT, house.clock(), f"{partner.name} {link.ref} ")
     return any(strict.decode(raw).get("holds") == link.remote_id for raw in open.values())
+
+
+async def refused_there(house: House, partner: Partner, link: Linked | None) -> bool:
+    """Does nothing go over what is there now, for what they wrote there since both sides last agreed was refused here, and is in quarantine? Over
+    where it is taken in, or what is there was agreed on since (a stub, say)."""
+    raw = await house.store.kept(QUARANTINE, f"{partner.name} {link.remote_id}", house.clock()) if link is not None and not link.gone else None
+    return raw is not None and link is not None and strict.decode(raw).get("holds", {}).get("agreed") == agreed_by(link)
 
 
 # -- parked -----------------------------------------------------------------------------------------------------------
@@ -168,13 +176,14 @@ async def _more(house: House, partner: Partner, ctx: Context) -> Tally:
 
 async def quarantine(
     house: House, partner: Partner, ctx: Context, remote_id: str, body: Any, p: Problem, also: list[Op], people: Sequence[str] = (), *, most: int = 0,
-    numbered: Sequence[str] | None = None,
+    numbered: Sequence[str] | None = None, holds: Mapping[str, str] | None = None,
 ) -> Tally:  # fmt: skip
     """Keep what could not be taken, with its OperationOutcome: the newest of this id there, since when and how often. Who somebody is
     is for the privacy officer too. `people`: ours whom it is about, beside those that can be read off it.
 
     What is kept of one partner is bounded: `most` (or MOST) items, the first MOST_WHOLE of them with their bodies, of LONGEST at most. Of the
     others the body is read there again when it is replayed. What is not kept at all commits nothing of `also`: ours does not go over it.
+    `holds`: over what is there nothing goes while this waits (`refused_there`): by what both sides agreed on, and what is there.
     A Consent that may be a no closes, whatever else is kept of it, where it says by a number alone whose it is that of `numbered` (`taken_as_no`). Moved.
     """
     key = f"{partner.name} {remote_id}"
@@ -194,7 +203,8 @@ async def quarantine(
     item = {
         "item": before.get("item") or house.new_id(), "remote": partner.name, "id": remote_id, "at": before.get("at") or ctx.at.isoformat(),
         "tried": ctx.at.isoformat(), "tries": int(before.get("tries", 0)) + 1, "body": body, "outcome": outcome(p.issues[:MOST_ISSUES]), "kind": p.kind,
-        "people": await _about(house, partner, stored, about, people), **({"ref": str(stored.ref), "version": stored.version} if stored is not None else {}), **closes,
+        "people": await _about(house, partner, stored, about, people), **({"holds": dict(held)} if (held := holds or before.get("holds")) else {}),
+        **({"ref": str(stored.ref), "version": stored.version} if stored is not None else {}), **closes,
     }  # fmt: skip
     trail = note(ctx, "U", "sync", None, (), allowed=False, detail=f"quarantined: {p.kind}")
     told = tell("identity", str(stored.ref), "privacy-officer") if stored is not None and stored.ref.type == "Patient" and p.kind == "conflict" and not before else []

@@ -31,7 +31,7 @@ KINDS: Mapping[str, tuple[str, str]] = {  # heading, what it is
     "recall": ("Copies to be taken back", "Another service still holds a copy that it should have given back. Ask them to delete it by hand, then try again. If we cannot see whether it is gone, write who told you so. The person can read it."),
     "conflict": ("Conflicts", "The same thing was changed here and there. The person, and those who help them, can choose on their own pages."),
     "identity": ("Who somebody is", "It is not sure whose record this is at another service. Nothing goes there or comes in for this person. Look with them and put right what is wrong. Then use the command that you see with the person."),
-    "quarantine": ("Not taken in", "A change from another service breaks a rule here. Ask them to put it right, then take it in again."),
+    "quarantine": ("Not taken in", "A change from another service breaks a rule here. Until that is settled, our changes do not go over it there. Ask them to put it right, then take it in again."),
     "parked": ("Not taken by another service", "Another service will not take a change. Find out why, then try again, or leave it out."),
     "inbox": ("Messages that were refused", "A message from another system was refused. Look at it today: somebody may wait for care. To send it again, use the command: fhir-gateway inbox replay."),
     "skipped": ("Left out", "These changes were left out. You can send them after all."),
