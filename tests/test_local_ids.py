@@ -156,3 +156,26 @@ def test_a_plan_s_own_id_of_a_person_is_its_sender_s(demo: Gateway, other: Colle
         refused = demo.call("hospital", "POST", "/plans", body=plan(given, "Gout"), **sent)  # type: ignore[arg-type]
         assert refused.status_code == 409 and "nobody is known by an id and a name alone" in refused.text, refused.text
     assert demo.get("hospital", f"/plans/{first.json()['patient']}").json()["needs"][0]["text"] == "Asthma"
+
+
+def test_a_plan_that_is_read_and_sent_back_is_about_whom_it_was_read_of(demo: Gateway, files: Files, other: Colleague) -> None:
+    """Somebody whom no plan began: their plan calls them by the id that they have here."""
+    sent = {"headers": {"Content-Type": "application/json"}}
+    main = {"resourceType": "CarePlan", "id": "m", "status": "active", "intent": "plan", "subject": {"reference": "Patient/b1"}}
+    dora = {"name": [{"family": "Back", "given": ["Dora"]}], "birthDate": "1960-06-06"}
+    here = files.brought("hospital", person("b1", dora), main, condition("b1", "Asthma"))["patient"]
+    got = demo.get("hospital", f"/plans/{here}")
+    plan, seen = got.json(), {"Content-Type": "application/json", "If-Match": got.headers["ETag"]}
+    for headers in (sent["headers"], seen):
+        same = demo.call("hospital", "POST", "/plans", body=plan, headers=headers)
+        assert (same.status_code, same.json()["patient"], same.json()["written"]) == (200, here, 0), same.text
+    for goals in ([{"id": "g1", "text": "To walk"}], [{"id": "g1", "text": "To walk far"}, {"id": "g2", "text": "To swim"}]):
+        changed = demo.call("hospital", "POST", "/plans", body={**plan, "goals": goals}, headers={**seen, "If-Match": demo.get("hospital", f"/plans/{here}").headers["ETag"]})
+        assert (changed.json().get("patient"), changed.json().get("written")) == (here, 1 + len(goals)), changed.text
+        now = demo.get("hospital", f"/plans/{here}").json()
+        assert [g["text"] for g in now.pop("goals")] == [g["text"] for g in goals] and now == plan, "what was there before the first goal of ours stays in the plan"
+    for said in ({"birth_date": "1961-06-06"}, {"name": {"family": "Back", "given": ["Eve"]}}):
+        refused = demo.call("hospital", "POST", "/plans", body={**plan, "person": {**plan["person"], **said}}, **sent)  # type: ignore[arg-type]
+        assert refused.status_code == 409, refused.text
+    again = other.call("POST", "/plans", body=plan, **sent)
+    assert again.json()["patient"] == here, "another system that sees them means them, too"

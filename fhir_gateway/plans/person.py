@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from .. import gate
 from ..domain import strict
-from ..domain.identity import NHS_NUMBER, agrees, families, givens, nhs_number, recognised
+from ..domain.identity import NHS_NUMBER, agrees, contradicts, families, givens, nhs_number, other_given, recognised
 from ..domain.mapping import Entry
-from ..domain.mapping.names import is_nameless, is_nowhere
+from ..domain.mapping.names import is_nameless, is_nowhere, local
 from ..domain.problem import Problem
 from ..domain.types import Ref
 from ..gate import Context
 from ..gate.identifying import find_person
 
+UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # as every id is that was given here
 NOBODY: Final = "Say in `person.nhs_number` or `person.id` whom this is about: nobody is known by a name alone. Nothing was written."
 DISAGREES: Final = "The NHS number, date of birth and family name do not belong together here. Nothing was written."
 UNSURE: Final = (
@@ -37,6 +39,8 @@ async def person_of(ctx: Context, person: Entry, *, of_list: bool = False, read:
         stored = await find_person(ctx, patient, "person")
         return stored.ref.id if stored is not None else None
     identifier = patient["identifier"][-1]
+    if number is None and (known := await _known_here(ctx, patient, read)) is not None:
+        return known
     if number is None and is_nameless(identifier["value"]) and (of_list or is_nowhere(identifier["value"])):
         raise Problem("invalid", NOBODY, "person")
     name = f"{NHS_NUMBER}|{number}" if number is not None else f"{identifier['system']}|{escaped(identifier['value'])}"
@@ -47,6 +51,21 @@ async def person_of(ctx: Context, person: Entry, *, of_list: bool = False, read:
     if hits and not same:
         raise Problem("conflict", DISAGREES, "person")
     return same[0].id if same else None
+
+
+async def _known_here(ctx: Context, patient: Mapping[str, Any], read: bool) -> str | None:
+    """Whom `person.id` names where it is the id that they have here, which their plan says when no plan began them. That id is one in all the world; whom this
+    sender does not see it does not name. Problem conflict where it is said to be somebody else's."""
+    id = local(patient["identifier"][-1]["value"]) or ""
+    found = (await gate.search(ctx, "Patient", [("_id", id)])).entries if UUID.fullmatch(id) else []
+    ours = next((strict.decode(e.body) for e in found if e.body is not None), None)
+    if ours is None:
+        return None
+    if contradicts(ours, patient):
+        raise Problem("conflict", DISAGREES, "person")
+    if other_given(ours, patient) and not read:
+        raise Problem("conflict", UNSURE, "person")
+    return id
 
 
 async def _by_local_id(ctx: Context, patient: Mapping[str, Any], hits: list[tuple[Ref, dict[str, Any]]], read: bool) -> str | None:

@@ -10,10 +10,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from ..identity import nhs_number
 from . import foreign
 from .codecs import CODECS, person_name
 from .leftover import EXTRA, leftover, lost
-from .names import MAIN_CATEGORY, ODS, OWN_ORGANISATION, counts, kind_of, local, own_identifier
+from .names import MAIN_CATEGORY, ODS, OWN_ORGANISATION, counts, kind_of, local, own_identifier, quote
 from .outward import RELATIONSHIP, SINGLE, again
 from .paths import MISSING
 from .tables import Table, Tables
@@ -139,7 +140,8 @@ class _Reading:
 
     def _choose(self) -> None:
         """Give every resource of the plan its kind."""
-        ours = self.own or self.prefix != "/"
+        theirs = self.main.resource.get("id") if self.main is not None and not self.own else None
+        ours = self.own or self.prefix not in ("/", f"{quote(str(theirs))}/")  # by that name things are added to a plan that others began
         for o in self.ones:
             if o.kind and not (o.value + "/").startswith(self.prefix):
                 o.kind = "?"  # another plan
@@ -257,7 +259,7 @@ class _Reading:
                 person = self._item(o, "person")
                 if own is not None and local(own["value"]) is not None:
                     person = {"id": local(own["value"]), **person}
-                elif own is None and o.resource.get("id") and not self.own:
+                elif own is None and o.resource.get("id") and (not self.own or nhs_number(o.resource) is None):
                     person = {"id": str(o.resource["id"]), **person}
                 if person:
                     plan["person"] = person | plan.get("person", {}) if isinstance(plan.get("person", {}), dict) else person
