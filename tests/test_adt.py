@@ -203,6 +203,19 @@ def test_a_discharge_that_is_cancelled_before_its_time_or_after_it_is_none() -> 
     moved = adt.stay(er7.read(sent("a08-moved-ward", EVN_2="20261127")), "Patient/a", "Organization/h", "trust", called_off)
     assert called_off["status"] == moved["status"] == "cancelled" and not [i for i in check({"id": "e", **called_off}, R4) if i.severity == "error"]
     assert not [i for i in check({"id": "e", **back}, R4) if i.severity == "error"]
+    left_too = adt.stay(er7.read(sent("a11-cancelled-admission", EVN_2="20261127")), "Patient/a", "Organization/h", "trust", over)
+    for off in (called_off, left_too):
+        still = adt.stay(er7.read(sent("a13-cancelled-discharge", EVN_2="20261128", PV1_45="")), "Patient/a", "Organization/h", "trust", off)
+        assert still == off and still["status"] == "cancelled", "there is no discharge to cancel of an admission that was none"
+
+
+def test_an_admission_that_comes_after_its_discharge_says_when_it_was() -> None:
+    over = adt.stay(er7.read(sent("a03-home", PV1_44="")), "Patient/a", "Organization/h", "trust", None)
+    assert over["period"] == {"end": "2026-11-26T14:15:00Z"}
+    late = adt.stay(er7.read(sent("a01-emergency-admission")), "Patient/a", "Organization/h", "trust", over)
+    assert late == {**over, "period": {"start": "2026-11-20T09:59:00Z", **over["period"]}}
+    for never in ({"EVN_6": "20261125", "PV1_44": "20261127"}, {"MSH_9": "ADT^A08"}):
+        assert adt.stay(er7.read(sent("a01-emergency-admission", **never)), "Patient/a", "Organization/h", "trust", over) == over
 
 
 @pytest.mark.parametrize(
@@ -356,6 +369,19 @@ def test_an_admission_and_a_discharge_that_are_cancelled_and_who_is_told(demo: G
     for name, number in (("a11-cancelled-admission", "c9"), ("a13-cancelled-discharge", "c10")):
         wrong = send(demo, sent(name, PV1_19="V12^^^RX9^VN", MSH_10=number, PID_7="19620101"))
         assert acked(wrong)[1] == "AE", "another's date of birth"
+
+
+def test_an_update_of_the_person_alone_asks_them_and_writes_no_stay(demo: Gateway) -> None:
+    here, before = len(found(demo, "patient", f"Encounter?patient={demo.patient}&_count=200")), waiting(demo)
+    for n, stay in enumerate(({"PV1_19": ""}, {"PV1_2": "N"}, {"PV1_2": "N", "PV1_19": "", "PV1_3": ""})):
+        moved = sent("a08-moved-ward", MSH_10=f"alone-{n}", PID_11=f"{n} New Street^^Norwich^^NR1 {n}AA", **stay)
+        assert acked(send(demo, moved))[:2] == (200, "AA")
+        assert [t for t in notices(demo, "check-details") if f"NR1 {n}AA" in json.dumps(t)]
+        assert not landing.bundle(er7.read(moved)).get("entry") and not [r for r in landing.rows(er7.read(moved)) if r["to"].startswith("Encounter")]
+    assert (len(found(demo, "patient", f"Encounter?patient={demo.patient}&_count=200")), waiting(demo)) == (here, before)
+    assert acked(send(demo, sent("a03-home", PV1_19="", MSH_10="alone-9")))[:2] == (422, "AE"), "a discharge is of a stay"
+    (line,) = [i for i in demo.command("sync", "waiting", "--json").stdout.splitlines() if '"inbox"' in i and "PV1-19" in i]
+    assert "HL7 v2" in line and "FHIR" not in line
 
 
 def test_a_key_worker_who_may_not_see_it_is_told_nothing_and_the_hospital_does_not_learn_it(demo: Gateway) -> None:

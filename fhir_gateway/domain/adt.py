@@ -15,16 +15,16 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from .er7 import LONGEST_NAME, Message, wrong
-from .identity import NHS_NUMBER, NO_NUMBER, fold, is_nhs_number
+from .identity import NHS_NUMBER, NO_NUMBER, is_nhs_number
 from .moments import instant, moment
 from .problem import Problem
+from .said_of_person import LONGEST, Other, otherwise
 from .vocabulary import ACT_CODE, HL7, OURS
 
 ADMIT, DISCHARGE, UPDATE, MERGE = "ADT^A01", "ADT^A03", "ADT^A08", "ADT^A40"
 NOT_ADMITTED, NOT_DISCHARGED = "ADT^A11", "ADT^A13"  # the admission, or the discharge, is cancelled
 EVENTS: Final = (ADMIT, DISCHARGE, UPDATE, NOT_ADMITTED, NOT_DISCHARGED, MERGE)
 NAMES: Final = f"{OURS}/id/hl7v2"  # identifier system of what a sender numbers without a system of its own: /<client>/<authority>
-LONGEST: Final = 200  # characters of one text
 MOST_PAIRS: Final = 50  # of one A40; the standard recommends one
 AHEAD: Final = timedelta(days=1)  # how far a sender's clock may be before ours
 NHS_OID: Final = "2.16.840.1.113883.2.1.4.1"
@@ -33,7 +33,7 @@ _CLASSES: Final = {  # PV1-2, table 0004 -> v3-ActCode
     "I": ("IMP", "inpatient encounter"), "E": ("EMER", "emergency"), "O": ("AMB", "ambulatory"), "P": ("PRENC", "pre-admission"),
     "R": ("AMB", "ambulatory"), "B": ("IMP", "inpatient encounter"), "D": ("SS", "short stay"),
 }  # fmt: skip
-_GENDERS: Final = {"M": "male", "F": "female", "O": "other", "A": "other", "1": "male", "2": "female", "9": "other"}
+_NUMBERS: Final = (("PV1", 19), ("PID", 18), ("PV1", 50))  # where a stay is numbered, the first of them that is there
 _SERVICES: Final = {  # PV1-10, treatment functions that say by themselves what somebody was in for -> sensitivity
     **dict.fromkeys("700 710 711 712 713 715 720 722 723 724 725 726 727 656 PSY MH".split(), "MH"), "721": "SUD", "360": "STD",
 }  # fmt: skip
@@ -145,11 +145,17 @@ def _pair(m: Message) -> Pair:
 # -- the stay ---------------------------------------------------------------------------------------------------------
 
 
+def of_no_stay(m: Message) -> bool:
+    """Is it an A08 of the person alone: without a number of a stay, or of class N (PV1-2, not applicable)."""
+    alone = m.text("PV1", 2).upper() == "N" or not any(m.text(*at) for at in _NUMBERS)
+    return event(m) == UPDATE and alone and m.count("PV1") < 2
+
+
 def visit(m: Message, client: str) -> tuple[str, str]:
     """(system, value) by which its sender knows this stay. Problem invalid without one, or with two stays."""
     if m.count("PV1") > 1:
         raise wrong("There is more than one PV1 segment: a message tells of one stay.", "PV1^2", "100")
-    for segment, field in (("PV1", 19), ("PID", 18), ("PV1", 50)):
+    for segment, field in _NUMBERS:
         if value := m.text(segment, field):
             return _system(m, segment, field, client), value[:LONGEST]
     raise wrong("PV1-19 must number this stay, so that its end is known as its end.", "PV1^1^19", "101")
@@ -173,6 +179,8 @@ def stay(m: Message, person: str, provider: str | None, client: str, before: Map
     system, value = visit(m, client)
     kind = event(m)
     if before is not None and _late(m, before):
+        return _admitted_then(m, before)
+    if before is not None and kind == NOT_DISCHARGED and before.get("status") == "cancelled":
         return dict(before)
     out: dict[str, Any] = dict(before or {"resourceType": "Encounter", "identifier": [{"system": system, "value": value}], "subject": {"reference": person}})
     began, ended = moment(m, "PV1", 44), moment(m, "PV1", 45)
@@ -196,6 +204,15 @@ def stay(m: Message, person: str, provider: str | None, client: str, before: Map
         held = {k: v for k, v in {**out, **way}["hospitalization"].items() if k != "dischargeDisposition"}
         out, way = {k: v for k, v in out.items() if k != "hospitalization"}, {"hospitalization": held} if held else {}
     return {**out, **_class(m, out), **_where(m, out), **_who(m), **way, **_provider(provider, out), **_labels(m, out), **_turned(m, kind, before)}
+
+
+def _admitted_then(m: Message, before: Mapping[str, Any]) -> dict[str, Any]:
+    """What comes too late, unchanged; but when a stay began says an admission also after its discharge, where nothing does."""
+    period = before.get("period", {})
+    began = moment(m, "PV1", 44) or _happened(m)
+    if event(m) != ADMIT or before.get("status") != "finished" or "start" in period or not began or instant(began) > instant(period["end"], last=True):
+        return dict(before)
+    return {**before, "period": {"start": began, **period}}
 
 
 def _status(m: Message, kind: str, before: str, ended: bool) -> str:
@@ -311,60 +328,6 @@ def _labels(m: Message, out: Mapping[str, Any]) -> dict[str, Any]:
     return {"meta": {**(out.get("meta") or {}), "security": [*held, {"system": ACT_CODE, "code": code}]}}
 
 
-# -- what it says of the person ---------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Other:
-    """One thing that the hospital has otherwise than the record: `what` in words, and what it has. `place`: it says where somebody is."""
-
-    what: str
-    theirs: str
-    place: bool = False
-
-
-def otherwise(m: Message, patient: Mapping[str, Any]) -> list[Other]:
-    """Of address, telephone, first name, gender and death: what the hospital has otherwise than this Patient, or beyond it."""
-    return [o for o in (_address(m, patient), _phone(m, patient), _first_name(m, patient), _gender(m, patient), _death(m, patient)) if o is not None]
-
-
-def _address(m: Message, patient: Mapping[str, Any]) -> Other | None:
-    lines = [t for n in (1, 2, 3, 4) if (t := m.text("PID", 11, n))]
-    code = m.text("PID", 11, 5)
-    if not code or any(fold(str(a.get("postalCode", ""))) == fold(code) for a in patient.get("address", ()) if a.get("use") != "old"):
-        return None
-    return Other("address", ", ".join([*lines, code])[:LONGEST], place=True)
-
-
-def _phone(m: Message, patient: Mapping[str, Any]) -> Other | None:
-    theirs = m.text("PID", 13, 12) or m.text("PID", 13)
-    digits = _digits(theirs)
-    known = {_digits(str(t.get("value", ""))) for t in patient.get("telecom", ())}
-    return Other("telephone", theirs[:LONGEST], place=True) if len(digits) >= 6 and digits not in known else None
-
-
-def _digits(number: str) -> str:
-    return re.sub(r"^(0044|44)", "0", re.sub(r"\D", "", number))
-
-
-def _first_name(m: Message, patient: Mapping[str, Any]) -> Other | None:
-    theirs = m.text("PID", 5, 2)
-    known = {fold(g) for n in patient.get("name", ()) for g in n.get("given", ())} - {""}
-    return Other("first name", theirs[:LONGEST]) if fold(theirs) and known and fold(theirs) not in known else None
-
-
-def _gender(m: Message, patient: Mapping[str, Any]) -> Other | None:
-    theirs = _GENDERS.get(m.text("PID", 8).upper(), "")
-    return Other("gender", theirs) if theirs and patient.get("gender") not in (None, "unknown", theirs) else None
-
-
-def _death(m: Message, patient: Mapping[str, Any]) -> Other | None:
-    died = m.text("PID", 30).upper() == "Y" or bool(m.text("PID", 29))
-    if not died or patient.get("deceasedBoolean") or patient.get("deceasedDateTime"):
-        return None
-    return Other("death", moment(m, "PID", 29)[:10] or "said, without a date")
-
-
 # -- times ------------------------------------------------------------------------------------------------------------
 
 
@@ -386,4 +349,4 @@ def in_time(m: Message, now: datetime) -> None:
             raise wrong(f"{at[0]}-{at[1]} says {said}, which is yet to come. Look at the clock of the sender.", f"{at[0]}^1^{at[1]}", "102")
 
 
-__all__ = ["ADMIT", "DISCHARGE", "EVENTS", "MERGE", "NOT_ADMITTED", "NOT_DISCHARGED", "UPDATE", "Other", "Pair", "event", "in_time", "otherwise", "pairs", "person", "stay", "turns", "visit"]
+__all__ = ["ADMIT", "DISCHARGE", "EVENTS", "MERGE", "NOT_ADMITTED", "NOT_DISCHARGED", "UPDATE", "Other", "Pair", "event", "in_time", "of_no_stay", "otherwise", "pairs", "person", "stay", "turns", "visit"]

@@ -49,10 +49,11 @@ def rows(m: Message) -> list[dict[str, str]]:
 
 
 def bundle(m: Message) -> dict[str, Any]:
-    """The transaction that a message comes to: its Encounter, or nothing for a merge, which an operator decides. Problem as the gate's."""
+    """The transaction that a message comes to: its Encounter, or nothing for a merge, which an operator decides, and for an A08 of the person alone. Problem as the gate's."""
     entries = []
     if adt.event(m) != adt.MERGE:
         numbers = adt.person(m)["identifier"]
+    if adt.event(m) != adt.MERGE and not adt.of_no_stay(m):
         stay = adt.stay(m, "", None, _SENDER, None) | {
             "subject": {"type": "Patient", **({"identifier": numbers[0]} if numbers else {})}
         }
@@ -65,7 +66,7 @@ def _made(m: Message) -> Made:
     if adt.event(m) == adt.MERGE:
         return {k: v for p in adt.pairs(m) for top, who in ((WHOM, p.kept), (FORMER, p.gone or {})) for k, v in _leaves(f"{top}[{p.nth}]", who)}
     out = dict(_leaves(WHOM, adt.person(m)))
-    out |= dict(_leaves(STAY, adt.stay(m, "", None, _SENDER, None)))
+    out |= {} if adt.of_no_stay(m) else dict(_leaves(STAY, adt.stay(m, "", None, _SENDER, None)))
     return out | {f"{ASKED}: {o.what}": o.theirs for o in adt.otherwise(m, _OTHERWISE)}
 
 
@@ -89,6 +90,8 @@ def _landing(m: Message, made: Made, path: str, change: Change) -> dict[str, str
         return {"to": ACKNOWLEDGED, "why": "names the message: the same again is answered as before"}
     if segment == "MSH":
         return {"to": READ, "why": _HEAD} if field in _HEADER else {"to": "", "why": _NOTHING}
+    if (segment, field) == ("PV1", "2") and adt.of_no_stay(m):
+        return {"to": READ, "why": "`N`, or no number of a stay: an update of the person alone"}
     places, refused = _changes(made, change)
     if places:
         top = next(t for t in (FORMER, WHOM, STAY, ASKED) if any(p.startswith(t) for p in places))

@@ -77,6 +77,7 @@ BY_KIND: Final[Mapping[str, str]] = {  # by the kind of a Problem: what one of o
     "not-implemented": "It needs something that is not done here. Ask them to send it another way.",
     "unavailable": "It could not be written at that moment. Take it in again.",
 }
+OF_HL7: Final = "It breaks a rule of HL7 v2 for such a message. Ask them to correct the field that is named, or correct it yourself."
 READ_ANEW: Final = (
     "It was changed here since they read it, and nothing of theirs was written. As it came it can only be refused again: "
     "ask them to read it and to send their change anew, then end this."
@@ -94,6 +95,7 @@ THEY_SAID: Final[Mapping[int, str]] = {  # by status: why that server did not ta
 }
 REFUSED: Final = "They did not take it. Ask them why, then try again."
 _PATH: Final = re.compile(r"[A-Z][A-Za-z]{1,40}(\.[A-Za-z]{1,40}(\[[0-9x+]{1,4}\])?){0,8}")
+_ERL: Final = re.compile(r"([A-Z][A-Z0-9]{2})(?:\^([0-9]{1,3}))?(?:\^([0-9]{1,3}))?(?:\^[0-9]{1,3}){0,3}")
 
 
 def reason(status: int, outcome: Mapping[str, Any] | None) -> str:
@@ -101,9 +103,13 @@ def reason(status: int, outcome: Mapping[str, Any] | None) -> str:
     issues = _list((outcome or {}).get("issue"))
     said = []
     for issue in [i for i in issues if isinstance(i, dict)][:MOST]:
-        code, where = issue.get("code"), elements([*_list(issue.get("expression")), *_list(issue.get("location"))])
+        code, where = issue.get("code"), elements(_places(issue))
         said.append(" at ".join(filter(None, (code if isinstance(code, str) and code in CODES else "", ", ".join(where)))))
     return ": ".join(filter(None, (str(status) if status else "", "; ".join(filter(None, said)))))
+
+
+def _places(issue: Mapping[str, Any]) -> list[Any]:
+    return [*_list(issue.get("expression")), *_list(issue.get("location"))]
 
 
 def because(why: str, where: str = "", kind: str = "conflict", said: str = "") -> Problem:
@@ -124,6 +130,8 @@ def words(kind: str, outcome: Mapping[str, Any] | None) -> str:
 def message_words(status: int, outcome: Mapping[str, Any] | None) -> str:
     """`words` of a message that was pushed here: it says of which version it is, and is never of another."""
     kind = kind_of(status, outcome)
+    if kind == "invalid" and any(_field(str(place)) for i in _list((outcome or {}).get("issue")) if isinstance(i, dict) for place in _places(i)):
+        return OF_HL7
     return READ_ANEW if kind == "stale" else words(kind, outcome)
 
 
@@ -146,9 +154,15 @@ def plainly(code: str) -> str:
 
 
 def elements(paths: Iterable[Any]) -> list[str]:
-    """The element names at the head of these paths, each once: no value that a path may quote."""
-    found = (_PATH.match(str(p)) for p in paths)
-    return list(dict.fromkeys(m[0] for m in found if m))
+    """The element names at the head of these paths, each once, or the field of HL7 v2 (`PV1-19`): no value that a path may quote."""
+    found = (_field(str(p)) or (m[0] if (m := _PATH.match(str(p))) else "") for p in paths)
+    return list(dict.fromkeys(name for name in found if name))
+
+
+def _field(place: str) -> str:
+    """`PV1-19` of `PV1^1^19`, `PID[2]-3` of `PID^2^3`: ERL, https://hl7-definition.caristix.com/v2/HL7v2.5.1/DataTypes/ERL"""
+    m = _ERL.fullmatch(place)
+    return f"{m[1]}{f'[{m[2]}]' if m[2] not in (None, '1') else ''}{f'-{m[3]}' if m[3] else ''}" if m else ""
 
 
 def _list(value: Any) -> list[Any]:

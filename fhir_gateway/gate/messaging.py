@@ -114,12 +114,15 @@ async def _stay(ctx: Context, message: Message, key: str) -> Heard:
     """A01, A03, A08, A11, A13: the Encounter, and who is told."""
     need_scope(ctx, "c", "Encounter")
     need_scope(ctx, "u", "Encounter")
-    kind, number = adt.event(message), adt.visit(message, ctx.client or "")
+    kind, alone = adt.event(message), adt.of_no_stay(message)
+    number = ("", "") if alone else adt.visit(message, ctx.client or "")
     person = await find_person(ctx, adt.person(message), "PID^1^3")
     if person is None or person.body is None:
         return await _nobody(ctx, message)
     work = Work(ctx)
     await known(work, person)
+    if alone:
+        return await _details(work, message, key, person, person.body)
     condition = f"identifier={number[0]}|{number[1]}"
     await work.seek("Encounter", condition)
     stored = await _own(ctx, str(person.ref), number)
@@ -136,8 +139,13 @@ async def _stay(ctx: Context, message: Message, key: str) -> Heard:
     code, end = _turn(kind, str((was or {}).get("status", "")), body["status"])
     if code:
         await tell_helpers(work, written.ref, code, _day(body, end) if end else "", turn=adt.turns(body))
-    await propose_details(work, person, adt.otherwise(message, strict.decode(person.body)))
-    await work.commit(*await _done(ctx, message, key, ()))
+    return await _details(work, message, key, person, person.body)
+
+
+async def _details(work: Work, message: Message, key: str, person: Stored, body: bytes) -> Heard:
+    """What it says of the person, and all that it came to."""
+    await propose_details(work, person, adt.otherwise(message, strict.decode(body)))
+    await work.commit(*await _done(work.ctx, message, key, ()))
     return Heard(message)
 
 
