@@ -1,4 +1,4 @@
-"""What a person's Observations say: readings of one kind over time, each beside the range that came with it. Pure.
+"""What a person's Observations say: readings of one kind (`alike`) over time, each beside the range that came with it. Pure.
 
 Nothing is judged here: a value is high, low or as it should be only where `interpretation` or `referenceRange` of whoever sent it says so.
 https://hl7.org/fhir/R4/observation-definitions.html#Observation.referenceRange
@@ -6,14 +6,16 @@ https://hl7.org/fhir/R4/observation-definitions.html#Observation.referenceRange
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, Final
 
 from . import units
+from .alike import Around, Known, alike, around, panels, root
 from .forms.items import extension, nodes, value
-from .mapping.names import BASE, EXTENSIONS, PLAN_OBSERVATION
+from .mapping.names import BASE, EXTENSIONS, PLAN_OBSERVATION, own_identifier
 from .periods import interval
 from .vitals import CATEGORY
 
@@ -28,7 +30,9 @@ SIDES: Final[Mapping[str, Side]] = {
     "H": "above", "HH": "above", "HU": "above", ">": "above", "L": "below", "LL": "below", "LU": "below", "<": "below",
     "N": "inside", "A": "outside", "AA": "outside",
 }  # fmt: skip
-FOUND_OUT: Final = {"laboratory", "vital-signs", "survey", "exam", "imaging", "procedure", "therapy", "activity"}  # where words, too, are a result
+FOUND_OUT: Final = {"laboratory", "vital-signs", "survey", "exam", "imaging", "procedure", "therapy", "activity"}  # where a plan's words, too, are a result
+MINUTE: Final = 60_000_000
+NOWHERE: Final = Around()
 NEVER: Final = {"entered-in-error", "cancelled"}
 HUGE: Final = 16  # digits before or behind the point: beyond that a number is told as it was sent, and not reckoned with
 
@@ -70,7 +74,7 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One Observation. `at` is microseconds since 1970 UTC, None where no day is said; `on` that day as it was written."""
+    """One Observation. `at` is microseconds since 1970 UTC, None where no day is said, `until` the end of that time; `on` as it was written."""
 
     id: str
     at: int | None
@@ -80,17 +84,19 @@ class Reading:
     absent: str = ""
     by: tuple[str, ...] = ()  # references, or names
     source: str = ""
-    method: str = ""
     message: bool = False
+    until: int | None = None
+    name: str = ""
 
 
 @dataclass(slots=True)
 class Kind:
-    """Readings of one kind, the oldest first; those that name one code in common are of one kind."""
+    """Readings of one kind, the oldest first: of one code (`root`), and of one thing (`around`). `codes` are all that stand beside that one."""
 
     name: str
+    root: str = ""
+    around: Around = NOWHERE
     codes: set[str] = field(default_factory=set)
-    category: str = ""
     readings: list[Reading] = field(default_factory=list)
 
     @property
@@ -104,33 +110,28 @@ class Kind:
 
     @property
     def before(self) -> Reading | None:
-        return next(iter(self.told[-2:-1]), None)
+        """The one before the newest: of an earlier minute, and not of a day or a month that holds the newest."""
+        at = self.newest.at
+        return next((r for r in reversed(self.told) if at is not None and r.until is not None and r.until < at - at % MINUTE), None)
 
 
 # -- which there are --------------------------------------------------------------------------------------------------
 
 
-def kinds(observations: Iterable[Node]) -> list[Kind]:
-    """Results by kind, the kind with the newest first. A wheel is none of these, nor what was entered in error or is only words about a life."""
-    found: list[Kind] = []
-    of: dict[str, Kind] = {}
-    for o in sorted(observations, key=_order):
-        if o.get("status") in NEVER or is_wheel(o) or not _is_result(o):
+def kinds(observations: Iterable[Node], known: Known | None = None) -> list[Kind]:
+    """Results by kind, the kind with the newest first. `known`: what they refer to, by `Type/id`. A wheel is none of these, nor what was entered in error,
+    nor a plan's words about a life."""
+    held = sorted((o for o in observations if o.get("status") not in NEVER), key=_order)
+    referred, above = known or {}, panels(held)
+    found: dict[int, Kind] = {}
+    for n, (o, same) in enumerate(zip(held, alike(held, referred), strict=True)):
+        if is_wheel(o) or not _is_result(o):
             continue
-        names = _codes(o.get("code")) or {f"text|{_words(o.get('code')).casefold()}"}
-        same = list({id(of[n]): of[n] for n in sorted(names) if n in of}.values())
-        kind = same[0] if same else Kind("")
-        if not same:
-            found.append(kind)
-        for other in same[1:]:
-            kind.readings = sorted([*kind.readings, *other.readings], key=lambda r: (r.at or 0))
-            kind.codes |= other.codes
-            found.remove(other)
-        kind.codes |= names
+        kind = found.setdefault(same, Kind("", root(o.get("code"))))
+        kind.codes |= _codes(o.get("code"))
         kind.readings.append(_reading(o))
-        kind.name, kind.category = _words(o.get("code")) or kind.name, _category(o) or kind.category
-        of |= dict.fromkeys(kind.codes, kind)
-    return sorted(found, key=lambda k: -(k.newest.at or 0))
+        kind.name, kind.around = _words(o.get("code")) or kind.name, around(o, referred, above[n])
+    return sorted(found.values(), key=lambda k: -(k.newest.at or 0))
 
 
 def is_wheel(o: Node) -> bool:
@@ -180,9 +181,14 @@ def _order(o: Node) -> tuple[int, str]:
     return _at(when(o)) or 0, str(_thing(o.get("meta")).get("lastUpdated") or "")
 
 
-def _at(text: Any) -> int | None:
+def moment_of(text: str) -> int | None:
+    """Microseconds since 1970 UTC of the beginning of a date or an instant; None for anything else."""
+    return _at(text)
+
+
+def _at(text: Any, end: int = 0) -> int | None:
     try:
-        return interval(str(text))[0]
+        return interval(str(text))[end]
     except (ValueError, OverflowError):
         return None
 
@@ -193,7 +199,8 @@ def _is_result(o: Node) -> bool:
         return False
     if any(value(p)[0] in ("Quantity", "Integer", "Range", "Ratio") or "referenceRange" in p or "interpretation" in p for p in parts):
         return True
-    return _category(o) in FOUND_OUT and any(value(p)[0] or "dataAbsentReason" in p for p in parts)
+    of_plan = own_identifier(o) is not None and _category(o) not in FOUND_OUT
+    return not of_plan and any(value(p)[0] or "dataAbsentReason" in p for p in parts)
 
 
 def _category(o: Node) -> str:
@@ -201,19 +208,14 @@ def _category(o: Node) -> str:
 
 
 def _reading(o: Node) -> Reading:
-    parts = [v for v in (_value(o, ""), *(_value(c, _code_of(c)) for c in nodes(o, "component"))) if v is not None]
+    codes = _parts(o)
+    parts = [v for v in (_value(o, ""), *(_value(c, code) for c, code in zip(nodes(o, "component"), codes, strict=True))) if v is not None]
     on = when(o)
     by = [str(p.get("reference") or p.get("display") or "") for p in nodes(o, "performer")]
-    method = " ".join(t for t in (_words(o.get("method")), _text(_instrument(o, "version"))) if t)
     return Reading(
         str(o.get("id", "")), _at(on), on, str(o.get("status", "")), tuple(parts), _absent(o), tuple(b for b in by if b),
-        _text(extension(o, EXTENSIONS + "source-words")), method, any(str(i.get("system", "")).endswith("/id/message") for i in nodes(o, "identifier")),
+        _text(extension(o, EXTENSIONS + "source-words")), any(str(i.get("system", "")).endswith("/id/message") for i in nodes(o, "identifier")), _at(on, 1), _words(o.get("code")),
     )  # fmt: skip
-
-
-def _instrument(o: Node, part: str) -> Any:
-    whole = next((x for x in nodes(o, "extension") if x.get("url") == EXTENSIONS + "instrument"), {})
-    return extension(whole, part)
 
 
 def _absent(o: Node) -> str:
@@ -222,8 +224,13 @@ def _absent(o: Node) -> str:
     return _words(reason) or next((str(c.get("code")).replace("-", " ") for c in nodes(reason, "coding") if c.get("code")), "")
 
 
-def _code_of(component: Node) -> str:
-    return next(iter(sorted(_codes(component.get("code")))), "") or "text|" + _words(component.get("code")).casefold()
+def _parts(o: Node) -> list[str]:
+    """The code of each component; of those that share one, with their words, and nothing that another reading has where these are the same, too."""
+    codes = [root(c.get("code")) for c in nodes(o, "component")]
+    times = Counter(codes)
+    named = [f"{code}|{_words(c.get('code'))}" if times[code] > 1 else code for code, c in zip(codes, nodes(o, "component"), strict=True)]
+    times = Counter(named)
+    return [f"{code}|{n} of {o.get('id')}" if times[code] > 1 else code for n, code in enumerate(named)]
 
 
 def _value(part: Node, code: str) -> Value | None:
@@ -336,4 +343,4 @@ def chosen(values: Sequence[Value], code: str) -> Value | None:
     return next((v for v in values if v.code == code), None)
 
 
-__all__ = ["HOPED", "Kind", "Range", "Reading", "Value", "change", "chosen", "is_wheel", "kinds", "one_spoke", "wheels", "when"]
+__all__ = ["HOPED", "NEVER", "Kind", "Range", "Reading", "Value", "change", "chosen", "is_wheel", "kinds", "moment_of", "one_spoke", "wheels", "when"]

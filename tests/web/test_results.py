@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fhir_gateway.domain.diagnostic import reports
+from fhir_gateway.domain.mapping.names import system
 from fhir_gateway.domain.results import change, kinds, wheels
 from fhir_gateway.web.pages import render
 from fhir_gateway.web.pages.pictures import wheel
-from fhir_gateway.web.pages.results import in_words, marks, told, turned
+from fhir_gateway.web.pages.results import headings, in_words, marks, reported, told, turned
 from fhir_gateway.web.pages.trends import BOTTOM, END, START, TOP, trend
 
 from .test_doors import as_
@@ -112,12 +114,100 @@ def test_how_it_changed_is_said_with_its_dates() -> None:
     assert told(kind, {}).parts[0].changed == "On 4 May 2026 it was 4 mmol/L." and change(kind.newest.values[0], kind.told[0].values[0]) is None
 
 
-def test_readings_that_share_a_code_are_of_one_kind_and_what_is_wrong_or_no_result_is_left_out() -> None:
-    both = {"coding": [{"system": LOINC, "code": "2823-3"}, {"system": "http://snomed.info/sct", "code": "1"}]}
-    other = {"coding": [{"system": "http://snomed.info/sct", "code": "1"}], "text": "K"}
-    story = {"resourceType": "Observation", "status": "final", "code": {"text": "Strength"}, "valueString": "Never gives up"}
-    found = kinds([result(4, "2026-01-01"), result(5, "2026-01-02", code=other), result(6, "2026-01-03", code=both), result(99, status="entered-in-error"), story])
-    assert [[r.values[0].number for r in k.readings] for k in found] == [[4, 5, 6]]
+def lined(*observations: dict[str, Any], known: Any = None) -> dict[str, list[int | str]]:
+    """What stands under each heading, the oldest first."""
+    found = kinds(observations, known)
+    return {name: [int(v.number) if v.number is not None else v.text for r in k.readings for v in r.values] for name, k in zip(headings(found), found, strict=True)}
+
+
+def test_readings_of_one_root_code_are_of_one_kind_and_what_is_wrong_or_in_the_plan_is_left_out() -> None:
+    both = {"coding": [{"system": "http://snomed.info/sct", "code": "1"}, {"system": LOINC, "code": "2823-3"}], "text": "Potassium"}
+    story = {"resourceType": "Observation", "status": "final", "identifier": [{"system": system("strength"), "value": "s"}], "code": {"text": "Strength"}, "valueString": "Never gives up"}
+    found = kinds([result(4, "2026-01-01"), result(6, "2026-01-03", code=both), result(99, status="entered-in-error"), story])
+    assert [[r.values[0].number for r in k.readings] for k in found] == [[4, 6]]
+    bare = {k: v for k, v in story.items() if k != "identifier"}
+    assert lined(bare) == {"Strength": ["Never gives up"]}, "of others it stands nowhere else"
+
+
+def test_a_code_beside_the_first_makes_no_two_tests_one_and_two_that_contradict_are_apart() -> None:
+    ward = {"system": "http://ward.example/codes", "code": "OBS"}
+    tests = {"Glucose": (5, "2345-7"), "Creatinine": (90, "2160-0"), "Potassium": (4, "2823-3")}
+    sent = [result(n, f"2026-11-{20 + n % 7}", code={"coding": [ward, {"system": LOINC, "code": code, "display": name}]}) for name, (n, code) in tests.items()]
+    assert lined(*sent) == {"Glucose": [5], "Creatinine": [90], "Potassium": [4]}
+    parts = [{"code": o["code"], "valueQuantity": o["valueQuantity"]} for o in sent]
+    (panel,) = kinds([{**sent[0], "code": {"text": "Blood"}, "component": parts, "valueQuantity": None}])
+    assert len({v.code for v in panel.newest.values}) == 3
+    fasting, random = ({"coding": [{"system": LOINC, "code": "2345-7"}, {**ward, "code": c}], "text": c} for c in ("fasting", "random"))
+    assert lined(result(5, "2026-11-01", code=fasting), result(9, "2026-11-02", code=random)) == {"random": [9], "fasting": [5]}
+
+
+BABY = {"resourceType": "RelatedPerson", "id": "b", "name": [{"text": "Unborn child"}]}
+APART: list[tuple[dict[str, Any], dict[str, Any], str, str]] = [
+    ({"bodySite": {"text": "Left eye"}}, {"bodySite": {"text": "Right eye"}}, "Potassium: Left eye", "Potassium: Right eye"),
+    ({}, {"focus": [{"reference": "RelatedPerson/b"}]}, "Potassium", "Potassium: Unborn child"),
+    ({}, {"focus": [{"display": "Twin"}]}, "Potassium", "Potassium: Twin"),
+    ({}, {"focus": [{"reference": "RelatedPerson/hidden"}]}, "Potassium", "Potassium: somebody else"),
+    ({}, {"contained": [BABY], "focus": [{"reference": "#b"}]}, "Potassium", "Potassium: Unborn child"),
+    ({}, {"extension": [{"url": "http://hl7.org/fhir/StructureDefinition/observation-focusCode", "valueCodeableConcept": {"text": "Fetus"}}]}, "Potassium", "Potassium: Fetus"),
+    ({"focus": [{"reference": "Goal/a", "display": "Walk"}]}, {"focus": [{"reference": "Goal/b", "display": "Swim"}]}, "Potassium: Walk", "Potassium: Swim"),
+    ({"method": {"text": "before inhaler"}}, {"method": {"text": "after inhaler"}}, "Potassium: before inhaler", "Potassium: after inhaler"),
+    ({"specimen": {"reference": "Specimen/1"}}, {"specimen": {"reference": "Specimen/2"}}, "Potassium: Blood", "Potassium: Urine"),
+    ({"specimen": {"reference": "Specimen/x"}}, {"specimen": {"reference": "Specimen/y"}}, "Potassium (2)", "Potassium"),
+    ({"device": {"display": "Meter"}}, {"device": {"reference": "Device/d"}}, "Potassium: Meter", "Potassium: Pump"),
+    ({"derivedFrom": [{"reference": "Observation/p1"}]}, {"derivedFrom": [{"reference": "Observation/p2"}]}, "Potassium: Food", "Potassium: Friends"),
+    ({"id": "m1"}, {"id": "m3"}, "Potassium: Food", "Potassium"),
+]  # fmt: skip
+KNOWN: dict[str, Any] = {
+    "RelatedPerson/b": BABY, "Device/d": {"resourceType": "Device", "type": {"text": "Pump"}},
+    **{f"Specimen/{n}": {"resourceType": "Specimen", "type": {"text": t}} for n, t in (("1", "Blood"), ("2", "Urine"), ("3", "Urine"))},
+}  # fmt: skip
+PANELS = [{"resourceType": "Observation", "status": "final", "id": id, "code": {"text": text}, "hasMember": [{"reference": f"Observation/{m}"}]} for id, text, m in (("p1", "Food", "m1"), ("p2", "Friends", "m2"))]
+
+
+@pytest.mark.parametrize(("old", "new", "then", "now"), APART)
+def test_what_is_not_of_one_thing_is_no_line_no_change_and_says_what_it_is_of(old: dict[str, Any], new: dict[str, Any], then: str, now: str) -> None:
+    sent = [result(9, "2026-11-25", **old), result(2, "2026-11-26", **new), *PANELS]
+    assert lined(*sent, known=KNOWN) == {now: [2], then: [9]}
+    assert [told(k, {}).parts[0].changed for k in kinds(sent, KNOWN)] == ["", ""]
+    sent[0] = result(9, "2026-11-25", **new)
+    (kind, *none) = kinds(sent, KNOWN if "Specimen/y" not in str(new) else {})
+    assert none == [] and "7 mmol/L less than" in told(kind, {}).parts[0].changed, "what agrees is compared"
+
+
+def test_each_blood_is_another_specimen_of_one_kind_and_the_person_themselves_is_nobody_else() -> None:
+    sent = [result(9, "2026-11-25", specimen={"reference": "Specimen/2"}), result(2, "2026-11-26", specimen={"reference": "Specimen/3"})]
+    assert lined(*sent, known=KNOWN) == {"Potassium": [9, 2]}
+    about = {"subject": {"reference": "Patient/p"}}
+    own = [result(9, "2026-11-25", **about), result(2, "2026-11-26", **about, focus=[{"reference": "Patient/p"}])]
+    assert lined(*own) == {"Potassium": [9, 2]}
+
+
+def test_what_is_of_somebody_else_says_so_and_a_name_that_differs_stands_in_its_row() -> None:
+    (kind,) = kinds([result(140, focus=[{"reference": "RelatedPerson/b"}])], KNOWN)
+    assert re.search(r'<strong class="nhsuk-tag[^>]*>\s*<span class="app-words">About somebody else: Unborn child', page([told(kind, {})]))
+    (kind,) = kinds([result(4, "2026-11-01", code={**POTASSIUM, "text": "K+ in plasma"}), result(5, "2026-11-02")])
+    assert [r.called for r in told(kind, {}).rows] == ["", "K+ in plasma"] and "Also called: <span" in page([told(kind, {})])
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("2026-11-26T10:00:10Z", "2026-11-26T10:00:50Z"), ("2026-11-26", "2026-11-26"), ("2026-11", "2026-11-26"), ("2026-11-26", "2026-11-26T10:00:00Z")]
+)
+def test_of_one_minute_or_of_a_day_within_a_month_nobody_knows_which_was_first(old: str, new: str) -> None:
+    (kind,) = kinds([result(5, old), result(4, new)])
+    assert len(kind.readings) == 2 and told(kind, {}).parts[0].changed == ""
+
+
+def test_a_report_says_what_was_concluded_by_whom_and_its_results() -> None:
+    sent = {
+        "resourceType": "DiagnosticReport", "id": "d", "status": "preliminary", "code": {"text": "X-ray of hip"}, "effectiveDateTime": "2026-11-27", "conclusion": "No fracture",
+        "conclusionCode": [{"text": "Normal"}], "performer": [{"display": "Dr Ray"}, {"reference": "Organization/1"}], "result": [{"reference": "Observation/o"}, {"reference": "Observation/hidden"}],
+    }  # fmt: skip
+    (r,) = reports([sent, {**sent, "status": "entered-in-error"}])
+    shown = reported(r, {"Organization/1": "The Ward"}, {"Observation/o": "Hip: Bruised"})
+    assert (shown.name, shown.on) == ("X-ray of hip", "27 November 2026")
+    assert [(x.label, x.text) for x in shown.lines] == [
+        ("What was concluded", "No fracture\nNormal"), ("Good to know", "Not final yet"), ("Results in it", "Hip: Bruised"), ("Written by", "Dr Ray, The Ward"),
+    ]  # fmt: skip
 
 
 def test_blood_pressure_is_one_line_of_words_and_two_lines_of_a_picture() -> None:
@@ -157,7 +247,7 @@ def test_a_picture_has_a_title_words_and_the_same_as_a_table_and_a_mark_is_never
 
 
 def page(shown: list[Any], wheels: Any = (), own: bool = False) -> str:
-    return bytes(render(request(), "results.html", own=own, person="p", name="Gwen", shown=shown, wheels=wheels, more=False, most=1).body).decode()
+    return bytes(render(request(), "results.html", own=own, person="p", name="Gwen", shown=shown, wheels=wheels, reports=[], more=False, most=1).body).decode()
 
 
 # -- the wheel ---------------------------------------------------------------------------------------------------------
@@ -190,11 +280,16 @@ def test_both_kinds_of_wheel_are_drawn_with_what_is_hoped_for_and_what_was_befor
 
 
 def test_the_person_and_who_may_see_them_find_results_and_nobody_else(demo: Gateway) -> None:
-    about = {"subject": {"reference": f"Patient/{demo.patient}"}, "category": [{"coding": [{"system": CATEGORY, "code": "laboratory"}]}]}
-    very = {"meta": {"security": [{"system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "code": "V"}]}}
+    about: dict[str, Any] = {"subject": {"reference": f"Patient/{demo.patient}"}, "category": [{"coding": [{"system": CATEGORY, "code": "laboratory"}]}]}
+    very: dict[str, Any] = {"meta": {"security": [{"system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "code": "V"}]}}
     secret = {**POTASSIUM, "text": "A secret test", "coding": [{"system": LOINC, "code": "2951-2"}]}
     amina, gp, stranger = as_(demo, "patient"), as_(demo, "gp"), as_(demo, "stranger")
     there = f"/team/people/{demo.patient}/results"
+    baby = demo.call("hospital", "POST", "RelatedPerson", body={"resourceType": "RelatedPerson", "patient": about["subject"], "name": [{"text": "Unborn child"}]}).json()["id"]
+    report = {"resourceType": "DiagnosticReport", "status": "final", "subject": about["subject"], "code": {"text": "X-ray of hip"}, "conclusion": "No fracture"}
+    for type, body in (("Observation", result(8.8, "2026-11-21", **about, focus=[{"reference": f"RelatedPerson/{baby}"}])), ("DiagnosticReport", report)):
+        made = demo.call("hospital", "POST", type, body=body)
+        assert made.status_code == 201, made.text
     for body in (result(4.1, "2026-05-04", **about), result(6.2, "2026-11-20", **about, **interpreted("H")), result(1, **about, **very, code=secret)):
         gp.get(there)
         made = demo.call("hospital", "POST", "Observation", body=body)
@@ -208,6 +303,7 @@ def test_the_person_and_who_may_see_them_find_results_and_nobody_else(demo: Gate
     assert f'href="{there}"' in gp.get(f"/team/people/{demo.patient}").text
     gp.get(there)
     assert gp.words() == before, "what is hidden is as what is not there"
+    assert "About somebody else: Unborn child" in gp.words() and "No fracture" in gp.words()
     assert "Potassium 6.2 mmol/L" in gp.words() and "A secret test" not in gp.page and "Some information may be withheld." in gp.words()
     assert stranger.get(there).status_code == stranger.get("/team/people/nobody/results").status_code == 404 and "Potassium" not in stranger.page
     for v in (amina, gp, stranger):

@@ -5,6 +5,7 @@ No value is judged here: high, low and as it should be are the sender's words (`
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -13,6 +14,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ...around import results
+from ...domain.alike import Around
+from ...domain.diagnostic import Report, reports
 from ...domain.results import Kind, Range, Reading, Value, change, chosen, kinds, wheels, when
 from ...gate import Context
 from .frame import Pages, show
@@ -69,11 +72,12 @@ class Row:
     on: str
     parts: tuple[Part, ...]
     absent: str
+    called: str = ""  # where it came under another name than the newest
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """One kind of result as the page has it."""
+    """One kind of result as the page has it. `name` says what and whose it is, so that no two on a page have the same."""
 
     name: str
     headline: str
@@ -86,6 +90,16 @@ class Shown:
     rows: tuple[Row, ...]
     older: int
     codes: tuple[str, ...]
+    another: str = ""  # that it is of somebody else
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A DiagnosticReport as the page has it."""
+
+    name: str
+    on: str
+    lines: tuple[Line, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,30 +124,81 @@ async def theirs(pages: Pages, request: Request, ctx: Context) -> Response:
 
 async def _page(pages: Pages, request: Request, ctx: Context, ids: str, person: str, *, own: bool) -> Response:
     found = await results.measured(ctx, ids)
-    of = kinds(found.observations)
-    known = await names(ctx, {who for k in of for who in k.newest.by})
-    shown = [told(k, known) for k in of]
+    of, written = kinds(found.observations, found.known), reports(found.reports)
+    known = await names(ctx, {who for k in of for who in k.newest.by} | {who for r in written for who in r.by})
+    called_so = headings(of)
+    shown = [told(k, known, name) for k, name in zip(of, called_so, strict=True)]
+    came_out = {f"Observation/{r.id}": f"{name}: {_all_of(r)}" for k, name in zip(of, called_so, strict=True) for r in k.readings}
     return await show(
         pages, request, "results.html", ctx=ctx, own=own, person=person, name=called(found.person) if found.person else "", shown=shown, more=found.more, most=results.MOST,
-        wheels=[turned(same) for same in wheels(found.observations)],
+        wheels=[turned(same) for same in wheels(found.observations)], reports=[reported(r, known, came_out) for r in written], more_reports=found.more_reports,
     )  # fmt: skip
 
 
 # -- in words ---------------------------------------------------------------------------------------------------------
 
 
-def told(kind: Kind, known: Mapping[str, str]) -> Shown:
-    """A kind in words. `known`: who did what, by reference."""
+def headings(of: Sequence[Kind]) -> list[str]:
+    """What each kind is called: with whose it is and where on the body, and with more where two were called the same."""
+    most = [(k.around.whose or _("somebody else") if k.around.another else "", k.around.site) for k in of]
+    more = [(k.around.about, k.around.how, k.around.of, k.around.device, k.around.within) for k in of]
+    plain = [_heading(k, some) for k, some in zip(of, most, strict=True)]
+    times = Counter(plain)
+    said = [_heading(k, (*some, *rest)) if times[name] > 1 else name for k, name, some, rest in zip(of, plain, most, more, strict=True)]
+    seen: Counter[str] = Counter()
+    out = []
+    for name in said:
+        seen[name] += 1
+        out.append(name if seen[name] == 1 else _("{name} ({n})").format(name=name, n=seen[name]))
+    return out
+
+
+def _heading(kind: Kind, more: Sequence[str]) -> str:
+    name, beside = _named(kind.root, kind.name) or _("A measurement without a name"), ", ".join(t for t in more if t)
+    return f"{name}: {beside}" if beside else name
+
+
+def reported(r: Report, known: Mapping[str, str], came_out: Mapping[str, str]) -> Told:
+    """A report in words. `came_out`: what its results say, by reference, of those that this reader sees."""
+    parts = [came_out.get(ref) or name for ref, name in r.results]
+    return Told(
+        r.name or _("A report without a name"), _when(r.on),
+        lines(
+            (_("What was concluded"), r.conclusion), (_("Good to know"), _(STATUS[r.status]) if r.status in STATUS else ""), (_("Results in it"), "\n".join(p for p in parts if p)),
+            (_("Written by"), _who(r.by, known)), (_("Papers that came with it"), "\n".join(r.papers)),
+        ),
+    )  # fmt: skip
+
+
+def told(kind: Kind, known: Mapping[str, str], name: str = "") -> Shown:
+    """A kind in words. `known`: who did what, by reference; `name`: what it is called on a page with others."""
     new, before = kind.newest, kind.before
     drawn = trend(kind)
     last = kind.readings[-DRAWN:]
     return Shown(
-        name=_named(kind.codes, kind.name) or _("A measurement without a name"), headline=_headline(kind, new), on=_when(new.on),
-        parts=tuple(part(v, before, more=len(new.values) > 1) for v in new.values), lines=_around(new, known), picture=drawn, said=_described(kind, drawn) if drawn else "",
+        name=name or headings([kind])[0], headline=_headline(kind, new), on=_when(new.on),
+        parts=tuple(part(v, before, more=len(new.values) > 1) for v in new.values), lines=_around(new, kind.around, known), picture=drawn, said=_described(kind, drawn) if drawn else "",
         series=tuple(_part_name(next(v for v in new.values if v.code == s.code)) for s in drawn.series) if drawn and len(drawn.series) > 1 else (),
-        rows=tuple(Row(_when(r.on), tuple(part(v, more=len(r.values) > 1) for v in r.values), r.absent) for r in reversed(last)), older=len(kind.readings) - len(last),
-        codes=() if _named(kind.codes, kind.name) else tuple(sorted(c for c in kind.codes if not c.startswith("text|"))),
+        rows=tuple(Row(_when(r.on), tuple(part(v, more=len(r.values) > 1) for v in r.values), r.absent, _other_name(kind, r)) for r in reversed(last)), older=len(kind.readings) - len(last),
+        codes=() if _named(kind.root, kind.name) else tuple(sorted(kind.codes)), another=_another(kind.around),
     )  # fmt: skip
+
+
+def _another(a: Around) -> str:
+    if not a.another:
+        return ""
+    return _("About somebody else: {who}").format(who=a.whose) if a.whose else _("About somebody else")
+
+
+def _other_name(kind: Kind, r: Reading) -> str:
+    """What this one is called, where that is not what the newest is called."""
+    return r.name if not _named(kind.root, "") and r.name.casefold() != kind.name.casefold() else ""
+
+
+def _all_of(r: Reading) -> str:
+    """A reading in one line."""
+    said = [f"{_part_name(v)}: {in_words(v)}" if len(r.values) > 1 else in_words(v) for v in r.values]
+    return ", ".join(said) or ": ".join(t for t in (_("No value"), r.absent) if t)
 
 
 def part(value: Value, before: Reading | None = None, *, more: bool = False) -> Part:
@@ -199,20 +264,25 @@ def _headline(kind: Kind, r: Reading) -> str:
     """The newest in one line."""
     panel, top, bottom = PRESSURE
     high, low = chosen(r.values, top), chosen(r.values, bottom)
-    if panel in kind.codes and high and low and high.number is not None and low.number is not None and high.unit == low.unit:
+    if kind.root == panel and high and low and high.number is not None and low.number is not None and high.unit == low.unit:
         return _("{top} over {bottom}").format(top=short(high.number), bottom=in_words(low))
     if not r.values:
         return _("No value")
     return in_words(r.values[0]) if len(r.values) == 1 else ""
 
 
-def _around(r: Reading, known: Mapping[str, str]) -> tuple[Line, ...]:
-    """How the newest came about."""
+def _around(r: Reading, a: Around, known: Mapping[str, str]) -> tuple[Line, ...]:
+    """What they are all of, and how the newest came about."""
     return lines(
+        (_("About"), a.about), (_("Part of the body"), a.site), (_("How it was measured"), a.how), (_("What was tested"), a.of), (_("Measured with"), a.device), (_("Part of"), a.within),
         (_("Why there is no value"), r.absent if not r.values else ""), (_("Good to know"), _(STATUS[r.status]) if r.status in STATUS else ""),
-        (_("Measured by"), ", ".join(dict.fromkeys(n for n in (known.get(who, "" if "/" in who else who) for who in r.by) if n))), (_("Measured with"), r.method),
+        (_("Measured by"), _who(r.by, known)),
         (_("Where it comes from"), "\n".join(t for t in (r.source, _("Sent in as a text message") if r.message else "") if t)),
     )  # fmt: skip
+
+
+def _who(by: Sequence[str], known: Mapping[str, str]) -> str:
+    return ", ".join(dict.fromkeys(n for n in (known.get(who, "" if "/" in who else who) for who in by) if n))
 
 
 def _described(kind: Kind, t: Trend) -> str:
@@ -225,12 +295,12 @@ def _described(kind: Kind, t: Trend) -> str:
     return " ".join((_("From {start} to {end}.").format(start=day(t.first.on), end=day(t.last.on)), *said))
 
 
-def _named(codes: set[str], name: str) -> str:
-    return next((_(NAMES[c]) for c in sorted(codes) if c in NAMES), name)
+def _named(code: str, name: str) -> str:
+    return _(NAMES[code]) if code in NAMES else name
 
 
 def _part_name(v: Value) -> str:
-    return _named({v.code}, v.name) or _("Not described")
+    return _named(v.code, v.name) or _("Not described")
 
 
 def _when(on: str) -> str:
@@ -245,4 +315,4 @@ def turned(same: Sequence[Mapping[str, Any]]) -> Turned:
     return Turned(newest, day(when(same[-1])), tuple(earlier))
 
 
-__all__ = ["Shown", "in_words", "marks", "mine", "part", "theirs", "told", "turned"]
+__all__ = ["Shown", "headings", "in_words", "marks", "mine", "part", "reported", "theirs", "told", "turned"]
