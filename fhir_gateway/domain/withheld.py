@@ -38,13 +38,16 @@ def is_stub(body: Mapping[str, Any]) -> bool:
 
 def says_more(there: Mapping[str, Any], than: Mapping[str, Any]) -> bool:
     """Does what stands there say anything that this does not: an element, a label, a tag that the server kept of before."""
-    meta = there.get("meta", {})
-    kept = {k for k in there if k not in than} - {"id", "text"}
-    text = "text" in there and "text" not in than and there["text"].get("status") != "generated"
-    changed = any(there[k] != v for k, v in than.items() if k != "meta" and k in there)
-    wanted = than.get("meta", {})
+    meta, wanted = there.get("meta", {}), than.get("meta", {})
     more = [t for name in ("security", "tag") for t in meta.get(name, ()) if t.get("system") != COPIES and not _has(wanted.get(name, ()), t)]
-    return bool(kept or text or changed or more or meta.get("profile"))
+    return bool(says_otherwise(there, than) or more or meta.get("profile"))
+
+
+def says_otherwise(there: Mapping[str, Any], than: Mapping[str, Any]) -> bool:
+    """Does an element of what stands there say what this does not; labels and tags are no elements."""
+    kept = {k for k in there if k not in than} - {"id", "meta", "text"}
+    text = "text" in there and "text" not in than and there["text"].get("status") != "generated"
+    return bool(kept or text or any(there[k] != v for k, v in than.items() if k != "meta" and k in there))
 
 
 def sticks(there: Mapping[str, Any], sent: Mapping[str, Any]) -> bool:

@@ -19,6 +19,7 @@ import httpx2
 from .. import outbound
 from ..domain import strict
 from ..domain.problem import Problem
+from ..domain.withheld import is_stub
 from ..outbound import NOWHERE
 from .abilities import Abilities, of_statement
 from .asking import Asking, asked
@@ -37,6 +38,7 @@ PAGE_SECONDS, WHOLE_SECONDS = 120.0, 50.0  # a whole page; any other whole answe
 FRESH, AGAIN = timedelta(hours=1), timedelta(minutes=1)  # how long its /metadata is believed; and at the least
 FORBIDDEN = 3  # people in a row of whom nothing is ours to write: then it is asked whether we may write at all
 NOT_FHIR: Final = frozenset({"text/html", "text/plain", "text/xml", "application/xml", "application/fhir+xml"})  # what is said of an answer: its words may be anything
+AS_SENT: Final = {"X-Meta-Snapshot-Mode": "TAG, SECURITY_LABEL"}  # HAPI's: `meta` has these of this version alone
 EVER: Final = "1970-01-01T00:00:00Z"
 
 
@@ -152,25 +154,27 @@ class RemoteServer:
         """Over the version that `etag` names, or, where that server tells none, over what is still `base`. Refusal 412 where it is another.
         `asking` is awaited before each request that carries `body`: what is read there first may take as long as a request may.
 
+        Over a stub, or by one, labels and tags are to be these alone: where that server adds up those of each version it is asked not to.
         A server that spells the ETag of that very version otherwise than we took it to be is sent its own spelling.
         """
         etag = header_tag(etag)  # it may be kept from before
+        alone = is_stub(body) or (base is not None and is_stub(base))
         if etag and self.tags in ("usual", "own"):
             try:
-                return await self._put(type, id, body, etag, asking)
+                return await self._put(type, id, body, etag, asking, alone)
             except Refusal as e:
                 there = await self.read(type, id) if e.status in (409, 412) else None
                 if there is None or there.etag in ("", etag) or etag_of(there.body or {}) != etag:
                     raise
-                return await self._put(type, id, body, there.etag, asking)
+                return await self._put(type, id, body, there.etag, asking, alone)
         there = await self._still(type, id, etag, base)
         try:
-            return await self._put(type, id, body, there.etag or etag_of(there.body or {}), asking)
+            return await self._put(type, id, body, there.etag or etag_of(there.body or {}), asking, alone)
         except Refusal as e:
             if e.status not in (409, 412) or there.etag:
                 raise
         await self._still(type, id, "", there.body)
-        return await self._put(type, id, body, "", asking)
+        return await self._put(type, id, body, "", asking, alone)
 
     async def _still(self, type: str, id: str, etag: str, base: Mapping[str, Any] | None) -> Reply:
         """What is there, where that is what we know. Refusal 412 where it is not."""
@@ -250,8 +254,9 @@ class RemoteServer:
         path = f"/{type}/_history" if type else "/_history"
         return page_by_page(lambda url: self._page(url, ""), path, {"_count": str(count), "_since": since or EVER}, self._most())
 
-    async def _put(self, type: str, id: str, body: Mapping[str, Any], etag: str, asking: Asking | None) -> Reply:
-        return await self._write("PUT", f"/{type}/{id}", type, id, body, {"If-Match": etag} if etag else {}, asking)
+    async def _put(self, type: str, id: str, body: Mapping[str, Any], etag: str, asking: Asking | None, alone: bool) -> Reply:
+        headers = {**({"If-Match": etag} if etag else {}), **(AS_SENT if alone else {})}
+        return await self._write("PUT", f"/{type}/{id}", type, id, body, headers, asking)
 
     async def _write(
         self, method: str, path: str, type: str, id: str | None, body: Mapping[str, Any], headers: Mapping[str, str], asking: Asking | None

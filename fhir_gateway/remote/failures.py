@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from ..domain.reasons import reason
-from .replies import unsupported
+from .replies import names_in, unsupported
 
 NAMELESS: Final = ("its name is not known", "the name service did not answer")  # as `outbound` says it
 
@@ -68,6 +68,11 @@ class Refusal(Exception):
     def unsupported(self) -> bool:
         """Does that server say that it does not offer this at all."""
         return self.status in (405, 501) or unsupported(self.outcome)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Every `Type/id` that their words name: HAPI says so what points to that which it does not delete."""
+        return names_in(self.outcome)
 
 
 class Forbidden(Refusal):

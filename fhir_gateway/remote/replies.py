@@ -17,7 +17,8 @@ from .waiting import instant
 
 _TYPE = re.compile(r"[A-Z][A-Za-z]{1,63}")
 _ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
-_LONGEST_TAG = 200
+_NAMED = re.compile(r"(?<![A-Za-z0-9.-])[A-Z][A-Za-z]{1,63}/[A-Za-z0-9-](?:[A-Za-z0-9.-]{0,62}[A-Za-z0-9-])?(?![A-Za-z0-9-])")
+_LONGEST_TAG, _LONGEST_WORDS = 200, 10_000
 _USUAL = {"http": ":80", "https": ":443"}
 _SENDABLE = re.compile(r"[\x20-\x7e]*")
 
@@ -155,6 +156,12 @@ def words(outcome: Mapping[str, Any] | None) -> str:
         if text:
             return str(text)[:300]
     return "no reason given"
+
+
+def names_in(outcome: Mapping[str, Any] | None) -> frozenset[str]:
+    """Every `Type/id` in the words of an OperationOutcome."""
+    said = [i.get("diagnostics") for i in objects((outcome or {}).get("issue"))]
+    return frozenset(name for text in said if isinstance(text, str) for name in _NAMED.findall(text[:_LONGEST_WORDS]))
 
 
 def unsupported(outcome: Mapping[str, Any] | None) -> bool:

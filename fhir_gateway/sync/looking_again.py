@@ -4,6 +4,9 @@ Another gateway says 404 of what it has not and of what the person there keeps f
 us when that ends. So each copy is read again from time to time: soon where something came in from there since (a Consent, say), else once an
 hour. To read is to tell nothing. So is what nobody could read at a server that seems to have been put back, which then goes by its version alone
 once that is over.
+
+So is a stub that stands there because that server did not delete it, for a record of theirs refers to it, say: nothing tells us when that is over, so it
+is asked for again to be deleted.
 """
 
 from __future__ import annotations
@@ -17,11 +20,13 @@ from ..domain.types import Drop, Place, Ref
 from ..gate import House
 from ..remote.client import Garbled, Refusal, Unknown
 from ..store.base import Fenced
+from . import stubs
 from .letting_go import HIDDEN
 from .missing import NOT_KNOWN, UNREADABLE, lacking, read
 from .partner import Partner
 from .put_back_there import put_back_lately
 from .recalling import UNSEEN
+from .stubs import EMPTY
 
 SOON: Final = timedelta(minutes=1)
 SELDOM: Final = timedelta(hours=1)
@@ -38,12 +43,14 @@ async def looked_again(house: House, partner: Partner) -> int:
     partner.looked_again, partner.stirred = at, False
     parked = await house.store.outbox_items(partner.name, "parked", LISTED)
     hidden: dict[str, list[int]] = defaultdict(list)
-    unread: set[str] = set()
+    unread, empty = set[str](), set[str]()
     gateway = bool(parked) and (await partner.met()).gateway
     for item in parked:
         if item["detail"] == UNREADABLE:
             unread.add(item["ref"])
-        if item["detail"] in (NOT_KNOWN, UNREADABLE) or (gateway and (item["detail"] in (HIDDEN, UNSEEN) or item["detail"].startswith("404:"))):
+        if item["detail"] in EMPTY:
+            empty.add(item["ref"])
+        if item["detail"] in (NOT_KNOWN, UNREADABLE, *EMPTY) or (gateway and (item["detail"] in (HIDDEN, UNSEEN) or item["detail"].startswith("404:"))):
             hidden[item["ref"]].append(item["entry"])
     if not hidden:
         return 0
@@ -55,7 +62,12 @@ async def looked_again(house: House, partner: Partner) -> int:
             partner.stirred = True  # the rest in a minute
             break
         partner.looked_until = ref
-        if (believed and ref in unread) or await _seen_again(house, partner, Ref(*ref.split("/"))):
+        if ref in empty:
+            link = await house.store.link(partner.name, Ref(*ref.split("/")))
+            again = link is None or link.gone or stubs.stands(link)
+        else:
+            again = (believed and ref in unread) or await _seen_again(house, partner, Ref(*ref.split("/")))
+        if again:
             alone = [Drop("parked", f"{partner.name} {ref}")] if count[ref] == len(hidden[ref]) else []
             with suppress(Fenced):  # an operator was quicker
                 await house.store.commit(*(Place(number, "parked", "queued") for number in hidden[ref]), *alone)

@@ -13,6 +13,7 @@ from .missing import NotKnown, NotYet
 from .one_by_one import looked_at
 from .partner import Partner, as_owner
 from .recalling import RECALL_LATE, tell_once
+from .said_before import in_a_row, refusals
 from .state import spread
 from .tally import Tally
 from .waiting import refusal_kept
@@ -21,14 +22,15 @@ TRIES = 8
 OURS = 0  # the status of what was refused here, in words of ours
 
 
-async def later(house: House, partner: Partner, entry: Queued, e: Exception) -> None:
-    due = house.clock() + timedelta(seconds=getattr(e, "wait", None) or spread(house, 2.0 ** min(entry.tries, 20)))
+async def later(house: House, partner: Partner, entry: Queued, e: Exception, said: str = "", tries: int | None = None) -> None:
+    due = house.clock() + timedelta(seconds=getattr(e, "wait", None) or spread(house, 2.0 ** min(entry.tries if tries is None else tries, 20)))
+    said = said or str(e)
     late = house.clock() - entry.queued_at >= RECALL_LATE
     told = await tell_once(house, partner, entry) if late else []
     try:
-        await house.store.commit(Delay(entry.entry, entry.fence, due, str(e)), *told)
+        await house.store.commit(Delay(entry.entry, entry.fence, due, said), *told)
     except Taken:  # told meanwhile
-        await house.store.commit(Delay(entry.entry, entry.fence, due, str(e)))
+        await house.store.commit(Delay(entry.entry, entry.fence, due, said))
 
 
 async def refused(house: House, partner: Partner, entry: Queued, e: Refusal, tally: Tally) -> None:
@@ -40,7 +42,8 @@ async def refused(house: House, partner: Partner, entry: Queued, e: Refusal, tal
     live = link is not None and not link.gone
     again = e.status in (409, 412) or (live and e.status in (404, 410))
     wrong: Refusal | None = None  # nor may it be looked at
-    if link is not None and live and again and entry.tries < TRIES:
+    before = await refusals(house, partner, entry) if again else 0  # an outage is none
+    if link is not None and live and again and before < TRIES:
         try:
             tally.add(await looked_at(house, partner, link, alone=entry.why == "recall"))
         except Refusal as looked:
@@ -50,11 +53,11 @@ async def refused(house: House, partner: Partner, entry: Queued, e: Refusal, tal
     elif wrong is not None and not e.status == wrong.status == 404:
         await later(house, partner, entry, wrong)
         tally.delayed += 1
-    elif wrong is None and again and entry.tries < TRIES:
+    elif wrong is None and again and before < TRIES:
         if entry.tries <= 2:  # merged just now: send the result at once
-            await house.store.commit(Delay(entry.entry, entry.fence, house.clock(), str(e)))
+            await house.store.commit(Delay(entry.entry, entry.fence, house.clock(), in_a_row(e, before)))
         else:
-            await later(house, partner, entry, e)
+            await later(house, partner, entry, e, in_a_row(e, before), before)
             tally.delayed += 1
     elif entry.tries < 2 and e.status not in (OURS, 400, 422):
         await later(house, partner, entry, e)

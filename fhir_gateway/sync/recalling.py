@@ -13,8 +13,7 @@ from ..domain import strict
 from ..domain.masked import found_again
 from ..domain.reconcile import Conflict, Merge, Pull, reconcile, theirs_alone
 from ..domain.spelling import spelled_as
-from ..domain.types import Close, Delay, Disclosed, Keep, Linked, Op, Queued, Stored
-from ..domain.withheld import says_more
+from ..domain.types import Close, Delay, Disclosed, Keep, Linked, Op, Queued, Send, Stored
 from ..gate import Context, House, may_send
 from ..gate.ended import ended
 from ..gate.raising import BY_HAND, TOLD, raise_task, seen_to
@@ -22,14 +21,15 @@ from ..gate.telling import tell
 from ..gate.waiting_room import GONE
 from ..remote.client import Garbled, Refusal
 from ..store.base import Fenced
-from . import attempts, belonging, missing, originals, put_back_there, reading_back, stubs, tags
+from . import attempts, belonging, emptying, missing, originals, put_back_there, reading_back, stubs, tags
 from .attempts import Attempt, sent_open
 from .leaving import AskAgain
 from .letting_go import HIDDEN, MOST_LOOKS, REFERRED_TO, Stays, delete_there, gone
 from .links import began_there, changed, etag_of, over
-from .one_by_one import looked_at
 from .partner import Partner, as_owner, outgoing, pointed_at, sides, theirs_to_tag
 from .recognising import theirs_to_write
+from .renaming import named_otherwise
+from .stubs import EMPTIED, EMPTY, UNDELETED
 from .tally import Tally
 from .turning import MOST
 from .waiting import refused_there
@@ -37,9 +37,10 @@ from .whose import as_they_wrote
 
 RECALL_LATE = timedelta(hours=1)  # what was to be taken back and still is not there: the person is told
 STILL_THERE = "Another service still holds a copy of this that it should have given back. Ask them to delete it."
+EMPTY_THERE = "Another service keeps an empty record in the place of this, and does not delete it. Ask them to delete it."
 ENTWINED = "what was written here and there cannot be told apart: take ours out of it by hand"
 UNSEEN = "that gateway does not let us see it any more: have what was written here taken out of it by hand, then say so"
-ONLY_BY_HAND = frozenset({ENTWINED, REFERRED_TO, HIDDEN, UNSEEN})
+ONLY_BY_HAND = frozenset({ENTWINED, REFERRED_TO, HIDDEN, UNSEEN}) | EMPTY
 TOLD_KEPT = timedelta(days=90)
 NOT_BY_NAME = frozenset({"Patient", "Consent"})  # others' records hang on the one; the other is ended, never deleted
 
@@ -93,6 +94,11 @@ async def take_back(house: House, partner: Partner, entry: Queued, link: Linked 
             away = await _taken_away(house, partner, entry, ctx, link, stored if held and theirs is None else None, tally)
             after = theirs or away
     except Stays as e:
+        if theirs is None and held and stored is not None and await emptying.said_yes_to(house, partner, entry, stored):
+            over_with = Close(entry.entry, entry.fence, "superseded", "it may be there again")
+            again = [Send(partner.name, entry.ref, stored.version, entry.patient, "released"), *await named_otherwise(house, partner, stored, link)]
+            await house.store.commit(over_with, *again, attempts.as_before(partner, entry.ref, attempt), *await seen_to(house, partner.name, entry.entry))
+            return
         sent = [*attempts.rows(partner, entry.ref, attempt), *attempts.trail(ctx, partner, entry.ref, attempt), attempts.ended(partner, entry.ref)]
         await _by_hand(house, partner, entry, str(e), tally, *(sent if began_there(link) else [attempts.as_before(partner, entry.ref, attempt)]))
         return
@@ -158,16 +164,29 @@ async def _taken_away(
     house: House, partner: Partner, entry: Queued, ctx: Context, link: Linked, stored: Stored | None, tally: Tally
 ) -> Linked:
     """Our copy there is deleted, or a stub of it left; the link as it is then. `stored`: what it is a copy of, where a stub may stand for it.
-    Not where something else than consent takes it back: its retention is over, or it went to the wrong record."""
+    Not where something else than consent takes it back: its retention is over, or it went to the wrong record. Where that server keeps what
+    is referred to, a stub stands for it all the same, whatever was agreed on: Stays says so."""
     stub = partner.terms.recall == "stub" and stored is not None and not (await may_send(ctx, partner.terms, stored)).permit
     try:
-        after = await _stub_there(house, partner, entry, link, tally) if stub else None
+        after = await emptying.stub_there(house, partner, entry, link, tally) if stub else None
     except Garbled:  # what is there can be compared with nothing: it is deleted
         after = None
     if after is not None:
         return after
     now = await house.store.link(partner.name, entry.ref)
-    await delete_there(house, partner, entry, now if now is not None and now.remote_id == link.remote_id else link, tally)
+    known = now is not None and now.remote_id == link.remote_id
+    try:
+        await delete_there(house, partner, entry, now if now is not None and known else link, tally)
+    except (Stays, Refusal) as e:
+        refused = isinstance(e, Refusal)
+        if not known or not (e.unsupported if isinstance(e, Refusal) else str(e) == REFERRED_TO):
+            raise
+        left = await emptying.emptied(house, partner, entry, tally)
+        if left is None:
+            raise
+        if not left.gone:
+            raise Stays(UNDELETED if refused else EMPTIED) from None
+        return left
     return changed(await house.store.link(partner.name, entry.ref) or link, gone=True)
 
 
@@ -298,45 +317,6 @@ async def _put_back(
     return changed(link, etag=reply.etag or etag_of(seen or {}), version=number, base_sent=strict.dump(copy), base_received=received)
 
 
-async def _stub_there(house: House, partner: Partner, entry: Queued, link: Linked, tally: Tally) -> Linked | None:
-    """Leave a stub in the place of the version that we know; the link to it. None where it is to be deleted instead: that server refuses the
-    stub, or kept more of the copy than it says."""
-    type, id = link.remote_id.split("/")
-    left, holding = MOST_LOOKS, partial(attempts.renewed, house, partner, entry, entry.ref)
-    while True:
-        copy = stubs.made(house, link)
-        held = link.base_received or link.base_sent
-        if await put_back_there.another_there(house, partner, link):
-            return changed(link, gone=True)
-        try:
-            reply = await partner.server.update(type, id, copy, link.etag, strict.decode(held) if held else None, holding)
-            there = reply.body or (await partner.server.read(type, id)).body or {}
-        except Refusal as e:
-            if await missing.gone(house, partner, e, link.remote_id):
-                return changed(link, gone=True)
-            if e.status in (400, 404, 405, 422):  # 404: kept from us by another gateway, where it may be deleted unseen
-                return None
-            left -= 1
-            if e.status not in (409, 412, 428) or not left:
-                raise
-        else:
-            stub = stubs.linked(link, copy, there, reply.etag)
-            if says_more(there, copy):
-                await house.store.commit(stub)  # by its ETag it is deleted
-                return None
-            return stub
-        tally.add(await looked_at(house, partner, link, alone=True))
-        now = await house.store.link(partner.name, link.ref)
-        if now is None or now.gone:
-            return now
-        if now.etag == link.etag:  # theirs cannot be taken in: what is there goes all the same
-            there = (await partner.server.read(type, id)).body or {}
-            now = changed(now, etag=etag_of(there), base_received=strict.dump(there))
-            if now.etag == link.etag:
-                return None
-        link = now
-
-
 async def recalls_waiting(house: House, partner: Partner, entry: Queued) -> dict[str, dict[str, list[int]]]:
     """What of this person is to be taken back and still is not: `Type/id`, and the entries of it by state."""
     waiting: dict[str, dict[str, list[int]]] = {}
@@ -361,6 +341,7 @@ async def tell_once(house: House, partner: Partner, entry: Queued) -> list[Op]:
             if (await may_send(ctx, partner.terms, stored)).permit:
                 return []
     ctx = await as_owner(house, partner, "access")
-    task, ops = await raise_task(ctx, BY_HAND, STILL_THERE, entry.patient, entry.ref)
+    empty = stubs.stands(await house.store.link(partner.name, entry.ref))
+    task, ops = await raise_task(ctx, BY_HAND, EMPTY_THERE if empty else STILL_THERE, entry.patient, entry.ref)
     told = Keep(TOLD, key, str(task).encode(), house.clock() + TOLD_KEPT, if_absent=True)
     return [told, *ops, *tell("recall-failed", entry.patient), *tell("recall-failed", entry.patient, "privacy-officer")]

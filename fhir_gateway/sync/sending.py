@@ -202,8 +202,11 @@ async def send(
     if before is not None and live is None and reply.status == 201:
         await _twins_away(house, partner, entry, ref, before, f"{ref.type}/{id_of(reply, None)}")
     done = await recorded(house, partner, ctx, stored, link, copy, reply, why)
-    again = await named_otherwise(house, partner, stored, link) if live is None else []
-    return [*done, *known_there(ctx, partner, ref, attempt, trail=False), *again]
+    if live is None:
+        done += await named_otherwise(house, partner, stored, link)
+    elif stubs.stands(live):
+        done += await stubs.whole_again(house, partner, stored, live)
+    return [*done, *known_there(ctx, partner, ref, attempt, trail=False)]
 
 
 def _said(house: House, partner: Partner, copy: dict[str, Any]) -> dict[str, Any]:

@@ -55,6 +55,8 @@ class Habits:
     tombstone: bool = False  # what is gone has an ETag
     unchanged: bool = False  # an update that changes nothing makes no version
     keeps_referred: bool = False  # what is referred to is not deleted: 409
+    names_referrer: bool = False  # and by what it is referred to is said
+    deletes: bool = True  # False: nothing is deleted, 405
     races: bool = False  # it looks and creates in two steps: a create that comes while another is under way makes a second
     clamps: bool = False  # it says in each page of fewer than was asked for that it gives no more, in an entry
     most_versions: int = 0  # more of one resource in a minute are refused with 429
@@ -339,10 +341,13 @@ class There:
         if name not in self.held:
             again = self.habits.delete_again
             return Answer(again) if again else self._outcome(410 if name in self._last else 404, f"{name} is not here")
+        if not self.habits.deletes:
+            return self._outcome(405, "nothing is deleted here")
         if wrong := self._precondition(name, asked):
             return wrong
-        if self.habits.keeps_referred and any(re.search(rf'"{re.escape(name)}("|/_history/)', json.dumps(b)) for n, b in self.held.items() if n != name):
-            return self._outcome(409, f"{name} is referred to")
+        by = [n for n, b in self.held.items() if n != name and re.search(rf'"{re.escape(name)}("|/_history/)', json.dumps(b))]
+        if self.habits.keeps_referred and by:
+            return self._outcome(409, f"{name} is referred to" + (f". First reference found was resource {by[0]} in path x" if self.habits.names_referrer else ""))
         self.remove(name)
         if self.habits.delete_answers == 204:
             return Answer(204)

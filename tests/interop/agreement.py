@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 TAG = "https://fhir-gateway.example/id/resource"
 OWN_TASKS = "https://fhir-gateway.example/CodeSystem/task"
+EMPTY = "https://fhir-gateway.example/id/withheld"
 HELD_BACK = "https://fhir-gateway.example/id/held-back"
 STAYS = ("Consent", "AuditEvent", "Provenance")  # never sent
 DIRECTORY = ("Organization", "Practitioner", "PractitionerRole", "Location", "HealthcareService")
@@ -30,6 +31,13 @@ Resource = dict[str, Any]
 def tag_of(resource: Resource) -> str:
     """Our id on a copy of ours; "" where it began there."""
     return next((str(t["code"]).rpartition(".")[2] for t in resource.get("meta", {}).get("tag", []) if t.get("system") == TAG), "")
+
+
+def empty(resource: Resource) -> bool:
+    """Does it stand in the place of what was taken back, and say nothing: no name, no words, nobody."""
+    marked = any(t.get("system") == EMPTY for t in resource.get("meta", {}).get("tag", []))
+    words = {k: v for k, v in resource.items() if k not in ("resourceType", "id", "meta", "text")}
+    return marked and all(word not in json.dumps(words) for word in ('"reference"', '"display"', '"name"', '"identifier"', '"birthDate"', '"value"', "written"))
 
 
 def question(resource: Resource) -> bool:
@@ -48,6 +56,7 @@ class Both:
         self._ids: dict[str, str] = {}  # name here -> Type/id there
         self._ever: dict[str, str] = {}  # Type/id there -> name here, of all that was ever there
         self._began: dict[str, str] = {}  # identifier there -> name here
+        self._whose: dict[str, str] = {}  # name here -> Patient/id here, as it said when it was whole
 
     # -- there ---------------------------------------------------------------------------------------------------------
 
@@ -116,10 +125,13 @@ class Both:
         want = self.expected(people)
         held, names = self.look()
         about = {f"Patient/{id}" for id in people}
-        mine = {name: held[ref] for ref, name in names.items() if ref.split("/")[0] in TYPES and self.person(held[ref], names) in about}
+        self._whose |= {name: self.person(held[ref], names) for ref, name in names.items() if not empty(held[ref])}
+        mine = {name: held[ref] for ref, name in names.items() if ref.split("/")[0] in TYPES and self._whose.get(name) in about}
         lacking, beyond = sorted(set(want) - set(mine)), sorted(name for name in set(mine) - set(want) if tag_of(mine[name]))  # theirs stays theirs
         assert not lacking, f"{len(lacking)} should be there: {lacking[:5]}"
         self.held_fast = {name for name in beyond if self.peer.keeps_what_is_pointed_to and self.pointed_to(self._ids[name], held)}
+        words = [name for name in sorted(self.held_fast) if not empty(mine[name])]
+        assert not words, f"{len(words)} should say nothing: {words[:5]}"
         beyond = [name for name in beyond if name not in self.held_fast]
         assert not beyond, f"{len(beyond)} should not be there: {beyond[:5]}"
         rightly = self._ids.keys() - self.held_fast  # there; what should be gone is named there by its identifier, though a record of theirs keeps it

@@ -21,7 +21,6 @@ from ..test_believing import Beside
 from .peers import hapi, medplum
 
 pytestmark = pytest.mark.interop
-SAME_PLACE = {"hapi": False, "medplum": True}  # HAPI keeps a label on an update: there the stub is deleted, and the copy made anew
 
 
 @pytest.fixture(scope="module", params=[hapi, medplum], ids=["hapi", "medplum"])
@@ -50,7 +49,7 @@ async def there(here: Beside, url: str, ref: Any) -> dict[str, Any]:
 
 
 async def test_a_stub_stands_there_and_the_copy_takes_its_place_again(here: Beside, peer: tuple[str, str]) -> None:
-    name, url = peer
+    _, url = peer
     ref = await here.goal("walk to the clinic")
     await here.settled()
     first = await there(here, url, ref)
@@ -67,7 +66,43 @@ async def test_a_stub_stands_there_and_the_copy_takes_its_place_again(here: Besi
     await here.settled()
     back = await there(here, url, ref)
     assert back["description"]["text"] == "walk to the clinic" and not is_stub(back) and "security" not in back["meta"], back
-    assert (back["id"] == first["id"]) is SAME_PLACE[name] and (await here.status())["quiet"]
+    assert back["id"] == first["id"] and (await here.status())["quiet"]
     stored = await here.house.store.get(ref)
     assert stored is not None and stored.version == 1 and "NODSCLCD" not in str(stored.body)
     assert not await here.waiting() and not await here.house.store.kept_all("conflict", here.now, "hub ")
+
+
+async def test_what_a_record_of_theirs_holds_up_is_emptied_and_a_yes_puts_it_back(tmp_path: Path, peer: tuple[str, str]) -> None:
+    """`recall = "delete"`: HAPI refuses to delete what is referred to, and Medplum does not mind."""
+    name, url = peer
+    with mail_server() as post:
+        here = Beside(post)
+        store = await sqlite.open(tmp_path / "store.sqlite", clock=lambda: here.now)
+        await here.begin_on(store, There(), RemoteServer(url, lambda: here.now))
+        ref = await here.goal("walk to the clinic")
+        await here.settled()
+        first = await there(here, url, ref)
+        theirs = {"resourceType": "CarePlan", "status": "active", "intent": "plan", "subject": first["subject"], "goal": [{"reference": f"Goal/{first['id']}"}]}
+        async with httpx2.AsyncClient() as http:
+            made = await http.post(f"{url}/CarePlan", json=theirs, headers={"Content-Type": "application/fhir+json"})
+            assert made.status_code == 201, made.text
+        consents = [k for k in here.names if k.startswith("consent")]
+        for key in consents:
+            await here.change(here.me, key, status="inactive")
+        for _ in range(4):
+            await here.round()
+        async with httpx2.AsyncClient() as http:
+            kept = [await http.get(f"{url}/{link}", headers={"Cache-Control": "no-cache"}) for link in (f"Goal/{first['id']}", first["subject"]["reference"])]
+        if name == "hapi":
+            assert [k.status_code for k in kept] == [200, 200] and all(is_stub(k.json()) for k in kept)
+            assert not any(word in k.text for k in kept for word in ("walk to the clinic", "Amina", '"name"', '"link"', '"birthDate"'))
+            assert (await here.status())["parked"] == 2
+        else:
+            assert [k.status_code for k in kept] == [410, 410] or [k.status_code for k in kept] == [404, 404]
+        for key in consents:
+            await here.change(here.me, key, status="active")
+        await here.settled()
+        back = await there(here, url, ref)
+        assert back["description"]["text"] == "walk to the clinic" and not is_stub(back) and "security" not in back["meta"], back
+        assert (back["id"] == first["id"]) is (name == "hapi") and (await here.status())["parked"] == 0
+        await here.end()
