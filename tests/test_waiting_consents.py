@@ -218,16 +218,15 @@ async def test_a_no_of_who_is_named_by_a_number_alone_holds_while_it_waits(scene
 async def test_a_number_alone_closes_for_nobody_else_and_a_yes_opens_nothing(scene: Scene) -> None:
     s = scene
     await has_number(s)
-    s.w.house.remotes = ()  # nothing of the other goes there
-    other, _ = await begun(s.w, "gp")
-    await task(s.w, other)
+    other, _ = await begun(s.w, "link")
+    await to_organisation(s.w, other, "charity")  # nothing of the other goes to the surgery
     await s.w.change(await s.w.hospital(), other, identifier=[{"system": NHS_NUMBER, "value": ANOTHER}])
-    s.hub.says("other", numbered(s.no("surgery"), ANOTHER), 1)
+    s.hub.says("other", numbered(s.no("charity"), ANOTHER), 1)
     s.hub.says("nobody", numbered(s.no("surgery"), "9999999999"), 1)
     s.hub.says("unknown", s.no("surgery") | {"patient": {"identifier": {"system": "urn:theirs", "value": "7"}}}, 1)
     s.hub.says("yes", numbered(consent(s.there, permit(s.w.refs["charity"]))), 1)
     await s.round()
-    assert (await shown(s.w, "gp", other, "Goal"))[0] and await s.sees() and not await s.sees("link")
+    assert (await shown(s.w, "link", other, "Goal"))[0] and await s.sees() and not await s.sees("link")
     assert not await s.kept() and sorted(await s.items()) == ["surgery Consent/unknown", "surgery Consent/yes"], "whose it is, nobody knows, or it says no no"
 
 
