@@ -664,7 +664,7 @@ async def test_their_own_record_keeps_whom_it_is_about_and_a_person_sees_to_what
     status = await here.status()
     assert (status["parked"], status["recalls_open"]) == (2, 2) and await here.attempts() == []
     lines = [i for i in await waiting_room.everything(here.operator) if i["kind"] == "recall"]
-    assert {i["ref"] for i in lines} == {str(goal), here.names["amina"]} and all("began there" in i["why"] for i in lines)
+    assert {i["ref"] for i in lines} == {str(goal), here.names["amina"]} and all("only a stub of it stands there" in i["why"] for i in lines)
     await here.refuse("surgery")
     await here.change(here.me, "goal", description={"text": "run"})
     await here.quiet()
