@@ -294,3 +294,19 @@ async def test_a_copy_of_ours_that_refers_to_it_and_cannot_be_changed_there_is_w
     await here.settled()
     assert not here.there.named("Goal") and (await here.status())["parked"] == 0
 
+
+REFUSED = {"modifierExtension": [{"url": "http://their.example/ruled-out", "valueBoolean": True}]}
+
+
+@pytest.mark.parametrize("wrong", [pytest.param({"nonsense": 1}, id="no Goal"), pytest.param(REFUSED, id="refused")])
+async def test_what_they_wrote_on_it_and_was_refused_here_does_not_keep_it_whole(here: Beside, wrong: dict[str, Any]) -> None:
+    ref, _ = await referred_to(here)
+    (goal,) = here.there.named("Goal")
+    here.there.write({**goal, "description": {"text": "swim"}, **wrong})
+    await here.round()
+    assert f"Goal/{goal['id']}" in await here.waiting() and await here.text(ref) == "walk"
+    await answer(here, "inactive")
+    only_stubs(here)
+    await answer(here, "active")
+    await here.settled()
+    assert here.texts() == ["walk"] and (await here.status())["parked"] == 0
