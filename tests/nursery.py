@@ -86,6 +86,11 @@ class Nursery:
             command = [sys.executable, "-m", "tests.nursery", str(theirs.fileno())]
             self.process = subprocess.Popen(command, pass_fds=[theirs.fileno()], env=self.environment, cwd=ROOT, stdin=subprocess.DEVNULL)
 
+    def close(self) -> None:
+        """Its children are killed, and it ends."""
+        self._line.close()
+        self.process.wait(10)
+
     def can(self, environment: dict[str, str]) -> bool:
         """Whether a fork would heed all of this environment."""
         names = {k for k in environment.keys() | self.environment.keys() if k.startswith(OF_PYTHON)}
@@ -171,11 +176,11 @@ def _asked(line: socket.socket) -> tuple[dict[str, Any], list[int]]:
 def _become(asked: dict[str, Any], files: list[int]) -> None:
     """What a Python of its own has before its first line: these files, this environment and folder, signals as they are by default."""
     signal.set_wakeup_fd(-1)
-    for sig in (signal.SIGCHLD, signal.SIGINT):
-        signal.signal(sig, signal.default_int_handler if sig == signal.SIGINT else signal.SIG_DFL)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for there, file in enumerate(files[:3]):
         os.dup2(file, there)
-    os.closerange(3, max(files) + 64)
+    os.closerange(3, 1 << 20)  # also those by which others are told how their children end
     os.chdir(asked["folder"])
     os.environ.clear()
     os.environ.update(asked["environment"])

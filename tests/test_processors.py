@@ -350,6 +350,11 @@ async def test_what_is_changed_made_or_deleted_there_waits_and_ours_goes_on(w: W
         await rounds()
         (now,) = [g for g in there.named("Goal") if g["id"] == copies[f"goal of {p}"]["id"]]
         assert now["note"] == [{"text": "hers"}], "ours goes there all the same"
+        there.write({**now, "description": {"text": "theirs again"}})
+        await w.change(await w.me(p), w.refs[f"goal of {p}"], description={"text": "ours"})
+        await rounds()
+        kept = [json.loads(v) for v in (await w.house.store.kept_all("conflict", w.at, "cloud ")).values()]
+        assert {c["ref"] for c in kept} == {w.refs[f"goal of {p}"], w.refs[f"goal of {other}"]}, "both versions are kept for a person to decide"
         await to_organisation(w, p, "surgery", type="deny")
         await rounds()
         assert not [g for g in there.named("Goal") if g["id"] == now["id"]]

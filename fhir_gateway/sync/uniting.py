@@ -126,7 +126,7 @@ async def _take(
     try:
         await gate.update(ctx, stored.ref, strict.dump(merged), if_match=stored.version, also=also)
     except Problem as p:
-        return await _stands(house, partner, ctx, seen, merged, p)
+        return await _stands(house, partner, ctx, seen, merged, p, more)
     return Tally(pulled=1)
 
 
@@ -144,12 +144,12 @@ async def as_agreed(house: House, partner: Partner, link: Linked, there: dict[st
     return Tally()
 
 
-async def _stands(house: House, partner: Partner, ctx: Context, seen: Linked, body: Any, p: Problem) -> Tally:
+async def _stands(house: House, partner: Partner, ctx: Context, seen: Linked, body: Any, p: Problem, more: Sequence[Op] = ()) -> Tally:
     """Refused here, and it stays as it is there: what both sides agreed on is what it was before (`seen.if_was`), and nothing of ours goes over it
     while it waits. Each look at it there tries it once more. A copy that was said to be gone, and is written in, is there. A processor keeps
-    nothing for itself: what was changed there waits here, and ours goes on."""
+    nothing for itself: what was changed there waits here, with `more`, and ours goes on."""
     if partner.terms.role == "processor":
-        return await refused(house, partner, ctx, seen.remote_id, body, p, [seen])
+        return await refused(house, partner, ctx, seen.remote_id, body, p, [seen, *more])
     link = seen.if_was or seen
     holds = {"agreed": agreed_by(link), "there": attempts.digest(strict.decode(seen.base_received or b"{}"))}
     raw = await house.store.kept(QUARANTINE, f"{partner.name} {link.remote_id}", ctx.at)
