@@ -1,21 +1,18 @@
 """Where the gateway is served: one seeded folder, a fresh copy of it and a fresh process for each case that writes.
 
-A nursery process has the program in memory; each server is forked from it and then runs `serve` as always: its own settings, its own
-store, its own log. So a fresh one is there in less than a tenth of a second.
+A nursery (`tests.nursery`) has the program in memory; each server is forked from it and then runs `serve` as always: its own settings, its
+own store, its own log. So a fresh one answers within about a fifth of a second.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
-from ..conftest import ROOT, free_port
+from ..conftest import free_port
+from ..nursery import Child, Nursery
 from . import wire
 
 READY = 20.0  # seconds
@@ -32,7 +29,8 @@ class Stand:
         self.allowed = allowed
         self.pid = 0
         self.used = True  # somebody may have written since it began
-        self._nursery: subprocess.Popen[str] | None = None
+        self._nursery: Nursery | None = None
+        self._server: Child | None = None
         for place in (self.seed, self.data):
             place.mkdir(parents=True, exist_ok=True)
 
@@ -49,24 +47,13 @@ class Stand:
             if here.is_dir():
                 shutil.copytree(here, copy)
         self.log.write_bytes(b"")
-        nursery = self._started()
-        assert nursery.stdin is not None and nursery.stdout is not None
-        nursery.stdin.write(json.dumps({"log": str(self.log), "environment": environment}) + "\n")
-        nursery.stdin.flush()
-        said = nursery.stdout.readline()
-        if not said:
-            raise RuntimeError("the nursery ended: " + self.log.read_text(errors="replace")[-2000:])
-        self.pid = int(said)
+        if self._nursery is None:
+            self._nursery = Nursery()
+        with open(os.devnull, "rb") as nothing, open(self.log, "ab") as log:
+            self._server = self._nursery.start((), {**self._nursery.environment, **environment}, self.folder, nothing, log, log, "tests.attacks.serving")
+        self.pid = self._server.pid
         self._ready()
         self.used = False
-
-    def _started(self) -> subprocess.Popen[str]:
-        if self._nursery is None or self._nursery.poll() is not None:
-            clean = {k: v for k, v in os.environ.items() if not k.startswith("GATEWAY_")}
-            self._nursery = subprocess.Popen(
-                [sys.executable, "-m", "tests.attacks.stand"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=clean, cwd=ROOT
-            )
-        return self._nursery
 
     def _ready(self) -> None:
         end = time.monotonic() + READY
@@ -83,11 +70,7 @@ class Stand:
         raise RuntimeError("the gateway does not serve: " + self.log.read_text(errors="replace")[-2000:])
 
     def alive(self) -> bool:
-        try:
-            os.kill(self.pid, 0)
-        except OSError:
-            return False
-        return self.pid != 0
+        return self._server is not None and self._server.poll() is None
 
     def peak_mb(self) -> float:
         """The most memory the server ever had, in MiB."""
@@ -96,60 +79,12 @@ class Stand:
 
     def stop(self) -> None:
         """End the server at once; its copy of the records is of no use any more."""
-        if self.pid and self._nursery is not None and self._nursery.stdin is not None and self._nursery.stdout is not None:
-            try:
-                self._nursery.stdin.write(json.dumps({"end": self.pid}) + "\n")
-                self._nursery.stdin.flush()
-                self._nursery.stdout.readline()
-            except OSError:
-                pass
-        self.pid = 0
+        if self._server is not None:
+            self._server.kill()
+            self._server.wait()
+        self._server, self.pid = None, 0
 
     def close(self) -> None:
         self.stop()
-        if self._nursery is not None and self._nursery.stdin is not None:
-            self._nursery.stdin.close()
-            self._nursery.wait(10)
-
-
-def nursery() -> None:
-    """Lines in: `{log, environment}` begins a server, `{end}` ends it. Its process id out, when it has begun or ended."""
-    import gc
-
-    from fhir_gateway import definitions, serving
-    from fhir_gateway.settings import load
-
-    definitions.load_r4()
-    gc.freeze()
-    children: set[int] = set()
-    for line in sys.stdin:
-        asked = json.loads(line)
-        if "end" in asked:
-            pid = int(asked["end"])
-            if pid in children:
-                os.kill(pid, signal.SIGKILL)
-                os.waitpid(pid, 0)
-                children.discard(pid)
-            print(pid, flush=True)
-            continue
-        pid = os.fork()
-        if pid == 0:
-            status = 1
-            try:
-                log = os.open(asked["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-                null = os.open(os.devnull, os.O_RDONLY)
-                for have, wanted in ((null, 0), (log, 1), (log, 2)):
-                    os.dup2(have, wanted)
-                os.environ.update(asked["environment"])
-                status = serving.serve(load())
-            finally:
-                os._exit(status)
-        children.add(pid)
-        print(pid, flush=True)
-    for pid in children:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-
-
-if __name__ == "__main__":
-    nursery()
+        if self._nursery is not None:
+            self._nursery.close()
