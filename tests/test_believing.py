@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
@@ -131,15 +131,21 @@ class Beside(Place):
         return {key.partition(" ")[2] for key in await self.house.store.kept_all("quarantine", self.now, "hub ")}
 
 
-@pytest_asyncio.fixture
-async def here(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Beside]:
-    """With the habits of that server where a test names them."""
-    there = There(getattr(request, "param", None))
+@asynccontextmanager
+async def beside(folder: Path, habits: Habits | None) -> AsyncIterator[Beside]:
+    there = There(habits)
     with mail_server() as post:
         place = Beside(post)
         there.clock = lambda: place.now
-        yield await place.begin(tmp_path / "store.sqlite", there)
+        yield await place.begin(folder / "store.sqlite", there)
         await place.end()
+
+
+@pytest_asyncio.fixture
+async def here(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Beside]:
+    """With the habits of that server where a test names them."""
+    async with beside(tmp_path, getattr(request, "param", None)) as place:
+        yield place
 
 
 # -- what it sends of its own ---------------------------------------------------------------------------------------------

@@ -16,9 +16,8 @@ from fhir_gateway.domain import strict
 from fhir_gateway.domain.types import Ref
 
 from .faults import invariants
-from .faults.scripted import Asked, Habits, There
-from .telling.servers import mail_server
-from .test_believing import Beside
+from .faults.scripted import Asked, Habits
+from .test_believing import Beside, beside
 
 AZURE = Habits(
     must_match=True, update_creates=True, unchanged=True, tombstone=True, delete_again=204, stamps="ms", page=10, clamps=True, next="good", races=True,
@@ -32,12 +31,8 @@ SERVERS = {"azure": AZURE, "blaze": BLAZE, "medplum": MEDPLUM}
 
 @pytest_asyncio.fixture
 async def here(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Beside]:
-    there = There(SERVERS[getattr(request, "param", "azure")])
-    with mail_server() as post:
-        place = Beside(post)
-        there.clock = lambda: place.now
-        yield await place.begin(tmp_path / "store.sqlite", there)
-        await place.end()
+    async with beside(tmp_path, SERVERS[getattr(request, "param", "azure")]) as place:
+        yield place
 
 
 async def ended(here: Beside) -> None:

@@ -15,21 +15,17 @@ from fhir_gateway.domain.types import Ref
 from fhir_gateway.gate import waiting_room
 from fhir_gateway.sync.replaying import replay
 
-from .faults.scripted import Body, There
-from .telling.servers import mail_server
-from .test_believing import ACTIONS, Beside
+from .faults.scripted import Body
+from .test_believing import ACTIONS, Beside, beside
 
 UNKNOWN = {"modifierExtension": [{"url": "http://their.example/ruled-out", "valueBoolean": True}]}
 NOTE = [{"text": "ruled out after a test"}]
 
 
-@pytest_asyncio.fixture
-async def beside(tmp_path: Path) -> AsyncIterator[Beside]:
-    with mail_server() as post:
-        place, there = Beside(post), There()
-        there.clock = lambda: place.now
-        yield await place.begin(tmp_path / "store.sqlite", there)
-        await place.end()
+@pytest_asyncio.fixture(name="beside")
+async def _beside(tmp_path: Path) -> AsyncIterator[Beside]:
+    async with beside(tmp_path, None) as place:
+        yield place
 
 
 async def agreed(b: Beside, whose: str) -> Body:

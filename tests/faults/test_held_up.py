@@ -17,21 +17,16 @@ from fhir_gateway.domain.withheld import is_stub, says_more, stub
 from fhir_gateway.sync.looking_again import looked_again
 from fhir_gateway.sync.push import push
 
-from ..telling.servers import mail_server
-from ..test_believing import Beside
-from .scripted import Habits, There
+from ..test_believing import Beside, beside
+from .scripted import Habits
 
 KEEPS = Habits(keeps_referred=True)  # as Blaze, and HAPI as it comes
 
 
 @pytest_asyncio.fixture
 async def here(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Beside]:
-    there = There(getattr(request, "param", KEEPS))
-    with mail_server() as post:
-        place = Beside(post)
-        there.clock = lambda: place.now
-        yield await place.begin(tmp_path / "store.sqlite", there)
-        await place.end()
+    async with beside(tmp_path, getattr(request, "param", KEEPS)) as place:
+        yield place
 
 
 def of(*types: str) -> list[dict[str, str]]:
